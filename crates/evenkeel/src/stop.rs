@@ -1,0 +1,95 @@
+//! Signals: reload on SIGHUP, drain on the first SIGTERM or SIGINT, stop at once on the second.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use evenkeel_base::Reason;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::Exit;
+use crate::process::Process;
+
+/// Both ways in which a process is asked to stop.
+pub(crate) struct Asked {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Asked {
+    async fn again(&mut self) {
+        tokio::select! {
+            () = next(&mut self.terminate) => {}
+            () = next(&mut self.interrupt) => {}
+        }
+    }
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => pending().await,
+    }
+}
+
+/// Waits until the process is asked to stop.
+pub(crate) async fn asked() -> Asked {
+    let mut asked =
+        Asked { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() };
+    asked.again().await;
+    asked
+}
+
+/// Reloads at every SIGHUP; what changed, or why nothing did, is an event and so a line of the log.
+pub(crate) async fn reload_on_hangup(process: Arc<Process>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]);
+        }
+        // The outcome has been told as an event by the time this returns.
+        let _ = process.reload().await;
+        notify_ready();
+    }
+}
+
+/// Lets connections finish for as long as `grace`, cuts what is left, and tells which of the two it was.
+pub(crate) async fn drain(
+    process: &Process,
+    threads: Vec<JoinHandle<()>>,
+    grace: Duration,
+    mut asked: Asked,
+) -> Exit {
+    process.drain().await;
+    let mut joined = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            // A worker that panicked has ended, too.
+            let _ = thread.join();
+        }
+    });
+    let exit = tokio::select! {
+        _ = &mut joined => return Exit::Ok,
+        () = tokio::time::sleep(grace) => Exit::GraceOver,
+        () = asked.again() => Exit::CutShort,
+    };
+    let left = process.registry.connections().len();
+    let why = if exit == Exit::CutShort { "asked twice to stop" } else { "the grace time is over" };
+    eprintln!("evenkeel: {why}: cutting {left} connections ({})", Reason::Draining);
+    process.cut().await;
+    // Dropping its tasks is all a worker has left to do.
+    let _ = tokio::time::timeout(Duration::from_secs(1), joined).await;
+    exit
+}
+
+/// Tells systemd, if it listens, that we serve.
+pub(crate) fn notify_ready() {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Tells systemd, if it listens, that we drain.
+pub(crate) fn notify_stopping() {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+}

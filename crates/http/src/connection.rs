@@ -1,0 +1,193 @@
+//! One client connection: request after request, until one side has had enough.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+use evenkeel_base::Reason;
+use evenkeel_net::rt::Instant;
+use evenkeel_net::{Dial, DrainSignal, Stream};
+use evenkeel_state::Admitted;
+
+use crate::Plane;
+use crate::answer::{self, Manner};
+use crate::client::Client;
+use crate::exchange::{Course, Exchange, Next};
+use crate::head::{Ask, Reading, read_ask};
+use crate::log;
+
+/// Serves one client from its first request to its last.
+pub(crate) async fn serve<D: Dial + 'static>(
+    plane: &Plane<D>,
+    admitted: Admitted,
+    stream: Stream,
+    drain: DrainSignal,
+) {
+    let client = Client::new(stream, admitted.view.config.http.header_timeout);
+    let mut connection = Connection { plane, admitted, client, drain };
+    let reason = connection.run().await;
+    connection.admitted.reason = reason;
+}
+
+/// One client connection.
+///
+/// ```text
+/// Idle ──bytes──▶ Head ──whole──▶ Exchange ──▶ Idle
+///   │ end/timeout   │ malformed/late   │ close
+///   ▼               ▼                  ▼
+///  Gone          Refused ─────────▶ Lingering ──▶ Gone
+/// ```
+struct Connection<'p, D> {
+    plane: &'p Plane<D>,
+    admitted: Admitted,
+    client: Client,
+    drain: DrainSignal,
+}
+
+/// Why no request was read.
+enum Stop {
+    /// Nothing is to be said.
+    Silent(Reason),
+    /// The client is told, and the connection closes.
+    Refuse(Reason),
+}
+
+impl<D: Dial + 'static> Connection<'_, D> {
+    async fn run(&mut self) -> Reason {
+        loop {
+            if let Err(reason) = self.wait().await {
+                return reason;
+            }
+            self.admitted.worker.clone().renew(&mut self.admitted.view);
+            let next = match self.contained().await {
+                Ok(next) => next,
+                Err(Stop::Silent(reason)) => return reason,
+                Err(Stop::Refuse(reason)) => self.refuse(reason).await,
+            };
+            match next {
+                Next::Another if self.client.ended && !self.client.has_bytes() => return Reason::ClientClosed,
+                Next::Another => {}
+                Next::Linger => {
+                    self.client.linger(&self.plane.buffers).await;
+                    return if self.drain.is_draining() { Reason::Draining } else { Reason::Finished };
+                }
+                Next::Reset => {
+                    self.client.stream.reset_on_close();
+                    return Reason::TargetClosedEarly;
+                }
+                Next::Ended => return Reason::Finished,
+            }
+        }
+    }
+
+    /// Waits, without a buffer, for the first byte of a request. A draining connection waits as well: its client
+    /// gets one more answer, which says `Connection: close`, rather than a closed door.
+    async fn wait(&mut self) -> Result<(), Reason> {
+        if self.client.has_bytes() {
+            return Ok(());
+        }
+        self.client.buffer = None;
+        let stream = &self.client.stream;
+        match self.client.deadline.guard(|cx| stream.poll_readable(cx)).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(Reason::ClientReset),
+            None => Err(Reason::IdleTimeout),
+        }
+    }
+
+    /// Reads and answers one request; a defect of ours that panics costs this request, and nothing else.
+    async fn contained(&mut self) -> Result<Next, Stop> {
+        let outcome = {
+            let mut request = pin!(self.request());
+            std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx))) {
+                Ok(polled) => polled.map(Some),
+                Err(_) => Poll::Ready(None),
+            })
+            .await
+        };
+        match outcome {
+            Some(result) => result,
+            None => {
+                self.admitted.cell().panics.add(1);
+                Err(Stop::Refuse(Reason::Internal))
+            }
+        }
+    }
+
+    async fn request(&mut self) -> Result<Next, Stop> {
+        let ask = self.read().await?;
+        let started = Instant::now();
+        self.admitted.cell().requests.add(1);
+        self.admitted.live.requests.add(1);
+        let view = self.admitted.view.clone();
+        let mut exchange = Exchange {
+            plane: self.plane,
+            admitted: &self.admitted,
+            view: &view,
+            client: &mut self.client,
+            drain: &self.drain,
+            ask,
+            started,
+            course: Course::default(),
+        };
+        let next = exchange.run().await;
+        log::line(&exchange);
+        let Exchange { ask, .. } = exchange;
+        self.plane.heads.give_back(ask.head);
+        self.admitted.live.set_target(None);
+        self.client.deadline.set(view.config.http.keep_alive_timeout);
+        Ok(next)
+    }
+
+    async fn read(&mut self) -> Result<Ask, Stop> {
+        let view = self.admitted.view.clone();
+        let http = &view.config.http;
+        self.client.deadline.set(http.header_timeout);
+        let reading =
+            Reading { view: &view, client: self.admitted.live.client, log: self.admitted.worker.log.is_on() };
+        loop {
+            if self.client.has_bytes() {
+                if let Some(ask) = self.parse(&reading)? {
+                    return Ok(ask);
+                }
+            }
+            let buffer = self.client.buffer.get_or_insert_with(|| self.plane.buffers.lend());
+            if buffer.space().is_empty() {
+                // The parser refuses a head at its limit; until then there has to be room.
+                buffer.grow(buffer.capacity() * 2);
+            }
+            let stream = &mut self.client.stream;
+            match self.client.deadline.guard(|cx| stream.poll_read(cx, buffer)).await {
+                Some(Ok(0)) => return Err(Stop::Silent(Reason::ClientClosed)),
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return Err(Stop::Silent(Reason::ClientReset)),
+                None if self.client.has_bytes() => return Err(Stop::Refuse(Reason::HeaderTimeout)),
+                None => return Err(Stop::Silent(Reason::IdleTimeout)),
+            }
+        }
+    }
+
+    fn parse(&mut self, reading: &Reading<'_>) -> Result<Option<Ask>, Stop> {
+        let Some(buffer) = &mut self.client.buffer else { return Ok(None) };
+        let mut head = self.plane.heads.lend();
+        let mut scratch = self.plane.scratch.borrow_mut();
+        let read = read_ask(reading, buffer, &mut self.client.progress, &mut scratch, &mut head);
+        if !matches!(read, Ok(Some(_))) {
+            self.plane.heads.give_back(head);
+        }
+        read.map_err(Stop::Refuse)
+    }
+
+    /// Says no to what is no request, and closes: where the next one would begin, nobody can know.
+    async fn refuse(&mut self, reason: Reason) -> Next {
+        self.admitted.cell().count(reason);
+        let mut out = self.plane.heads.lend();
+        answer::refusal(&mut out, reason, Manner { html: false, head_only: false, close: true });
+        let timeout = self.admitted.view.config.http.write_timeout;
+        let written = self.client.write_all(&out, timeout).await;
+        self.plane.heads.give_back(out);
+        log::refused(&self.admitted, reason);
+        if written.is_ok() { Next::Linger } else { Next::Ended }
+    }
+}

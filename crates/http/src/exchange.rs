@@ -1,0 +1,378 @@
+//! One request, from its head to the last byte of its answer, over as many tries as it needs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_base::Reason;
+use evenkeel_net::rt::{self, Instant};
+use evenkeel_net::{Buffer, Dial, Direction, DrainSignal, relay};
+use evenkeel_state::{Admitted, Lease, Pool, RouteAction, Target, Tried, Turn, View};
+use evenkeel_wire::{Asked, Framing, Method};
+
+use crate::Plane;
+use crate::answer::{self, Manner};
+use crate::attempt::{Attempt, Trouble};
+use crate::client::Client;
+use crate::head::{Ask, Choice, Expecting, Reply, limits};
+use crate::pump::{Coding, Pump};
+use crate::upstream::Upstream;
+
+/// What becomes of the client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another request may come.
+    Another,
+    /// It ends, after what the client still sends has been read for a while.
+    Linger,
+    /// It ends with a reset, so that a part is not taken for the whole.
+    Reset,
+    /// It has ended.
+    Ended,
+}
+
+/// What is told of a request when it is over.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    pub(crate) status: u16,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) pool: Option<Arc<Pool>>,
+    pub(crate) target: Option<Arc<Target>>,
+    pub(crate) attempts: u32,
+    pub(crate) reused: bool,
+    pub(crate) queued: Duration,
+    pub(crate) connected: Duration,
+    pub(crate) first_byte: Duration,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// One request on its way.
+pub(crate) struct Exchange<'a, D> {
+    pub(crate) plane: &'a Plane<D>,
+    pub(crate) admitted: &'a Admitted,
+    pub(crate) view: &'a View,
+    pub(crate) client: &'a mut Client,
+    pub(crate) drain: &'a DrainSignal,
+    pub(crate) ask: Ask,
+    pub(crate) started: Instant,
+    pub(crate) course: Course,
+}
+
+/// What a try came to.
+enum Outcome {
+    /// The client has its answer, or is beyond getting one.
+    Over(Next),
+    /// Nothing has reached the client yet.
+    Failed(Trouble),
+}
+
+impl<D: Dial + 'static> Exchange<'_, D> {
+    /// Answers the request.
+    pub(crate) async fn run(&mut self) -> Next {
+        let view = self.view.clone();
+        let pool = match self.ask.choice {
+            Choice::Default => view.default.as_ref(),
+            Choice::Route(index) => match &view.actions[index] {
+                RouteAction::Pool(pool) => Some(pool),
+                RouteAction::Respond { status, body } => {
+                    return self.own(*status, |out, manner| answer::route_response(out, *status, body, manner)).await;
+                }
+                RouteAction::Redirect { to, status } => {
+                    return self.own(*status, |out, manner| answer::redirect(out, *status, to, manner)).await;
+                }
+            },
+        };
+        match pool {
+            Some(pool) => self.forward(pool).await,
+            None => self.refuse(Reason::NoRoute).await,
+        }
+    }
+
+    /// Tries targets until one answers, or none is left to try.
+    async fn forward(&mut self, pool: &Arc<Pool>) -> Next {
+        if self.admitted.worker.log.is_on() {
+            self.course.pool = Some(Arc::clone(pool));
+        }
+        let mut tried = Tried::default();
+        let mut last = None;
+        loop {
+            let lease = match self.lease(pool, &tried).await {
+                Ok(lease) => lease,
+                Err(reason) => return self.refuse(last.unwrap_or(reason)).await,
+            };
+            self.admitted.live.set_target(Some(lease.target().id));
+            let trouble = match self.try_target(pool, &lease).await {
+                Outcome::Over(next) => return next,
+                Outcome::Failed(trouble) => trouble,
+            };
+            match trouble {
+                Trouble::Client(reason) => return self.refuse(reason).await,
+                Trouble::Gone(reason) => return self.gone(reason),
+                Trouble::Target { reason, .. } => {
+                    tried.add(lease.slot());
+                    lease.failed(reason);
+                    if !self.may_retry(pool, trouble) {
+                        return self.refuse(reason).await;
+                    }
+                    lease.cell().retries.add(1);
+                    last = Some(reason);
+                }
+            }
+        }
+    }
+
+    async fn lease<'p>(&mut self, pool: &'p Pool, tried: &Tried) -> Result<Lease<'p>, Reason> {
+        let caller = self.admitted.worker.caller(self.admitted.live.client);
+        match pool.lease(&caller, tried)? {
+            Turn::Now(lease) => Ok(lease),
+            Turn::Wait(place) => {
+                let asked = Instant::now();
+                let waited = rt::timeout(pool.config.limits.queue_timeout, place.next(&caller, tried)).await;
+                self.course.queued += asked.elapsed();
+                waited.unwrap_or(Err(Reason::QueueTimeout))
+            }
+        }
+    }
+
+    /// One target: over an idle connection if there is one; a stale one is replaced by a fresh one, silently.
+    async fn try_target(&mut self, pool: &Pool, lease: &Lease<'_>) -> Outcome {
+        let mut fresh = false;
+        loop {
+            self.course.attempts += 1;
+            let sure = !self.ask.method.is_idempotent();
+            let dialled = Instant::now();
+            let target = match self.plane.reach(pool, lease, fresh, sure).await {
+                Ok(target) => target,
+                Err(reason) => {
+                    return Outcome::Failed(Trouble::Target { reason, stale: false, unread: true });
+                }
+            };
+            self.course.connected = if target.reused { Duration::ZERO } else { dialled.elapsed() };
+            self.course.reused = target.reused;
+            match self.try_once(pool, lease, target).await {
+                Outcome::Failed(Trouble::Target { stale: true, unread, .. })
+                    if pool.config.retry.on_stale && self.may_resend(unread) =>
+                {
+                    fresh = true;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Whether the request may be sent once more: it is whole in our hands, and sending it twice does no harm or
+    /// the first time never happened.
+    fn may_resend(&self, unread: bool) -> bool {
+        !self.ask.head.is_empty() && (unread || self.ask.method.is_idempotent())
+    }
+
+    fn may_retry(&self, pool: &Pool, trouble: Trouble) -> bool {
+        let Trouble::Target { reason, unread, .. } = trouble else { return false };
+        let retry = &pool.config.retry;
+        if self.course.attempts > u32::from(retry.attempts) || !self.may_resend(unread) {
+            return false;
+        }
+        if is_dial_failure(reason) {
+            return retry.on_connect;
+        }
+        reason != Reason::BadResponse && retry.on_failure && pool.admits_retry(evenkeel_state::uptime())
+    }
+
+    async fn try_once(&mut self, pool: &Pool, lease: &Lease<'_>, mut target: Upstream) -> Outcome {
+        let http = &self.view.config.http;
+        let allowed = http.max_body_bytes.unwrap_or(u64::MAX);
+        let head = std::mem::take(&mut self.ask.head);
+        let mut upload = Pump::new(head, self.ask.framing, Coding::Raw, allowed, &self.plane.buffers);
+        let mut answer = self.plane.buffers.lend();
+        let expecting = Expecting {
+            asked: Asked { method: self.ask.method, upgrade: self.ask.upgrade },
+            limits: limits(http),
+            version: self.ask.version,
+            keep_alive: self.ask.keep_alive && !self.drain.is_draining(),
+        };
+        let mut reply_head = self.plane.heads.lend();
+        let (buffers, scratch) = (&self.plane.buffers, &self.plane.scratch);
+        let mut attempt = Attempt::new(self.client, &mut target, &mut upload, &mut answer, http, buffers, scratch);
+        let reply = attempt.answer(&expecting, &mut reply_head).await;
+        let received = attempt.received();
+        match reply {
+            Ok(reply) if self.is_retried_status(pool, reply.status, &upload) => {
+                self.keep_for_resend(&mut upload);
+                self.count(lease, &upload, received);
+                Outcome::Failed(Trouble::Target { reason: Reason::TargetFailed, stale: false, unread: false })
+            }
+            Ok(reply) => {
+                self.course.first_byte = self.started.elapsed();
+                lease.answered(reply.status, self.course.first_byte.as_micros() as u64);
+                let leg = Leg { target, upload, answer };
+                Outcome::Over(self.deliver(pool, lease, reply, leg).await)
+            }
+            Err(trouble) => {
+                self.keep_for_resend(&mut upload);
+                self.count(lease, &upload, received);
+                self.plane.heads.give_back(reply_head);
+                Outcome::Failed(trouble)
+            }
+        }
+    }
+}
+
+/// The target's side of an exchange whose answer is about to be delivered.
+struct Leg {
+    target: Upstream,
+    upload: Pump,
+    answer: Buffer,
+}
+
+impl<D: Dial + 'static> Exchange<'_, D> {
+    /// Passes the final answer on and decides what becomes of both connections.
+    async fn deliver(&mut self, pool: &Pool, lease: &Lease<'_>, reply: Reply, mut leg: Leg) -> Next {
+        self.course.status = reply.status;
+        if self.admitted.worker.log.is_on() {
+            self.course.target = Some(Arc::clone(lease.target()));
+        }
+        if reply.upgrade {
+            return self.switch(lease, reply, leg).await;
+        }
+        let buffers = &self.plane.buffers;
+        let mut download = Pump::new(reply.head, reply.framing, reply.coding, u64::MAX, buffers);
+        let http = &self.view.config.http;
+        let scratch = &self.plane.scratch;
+        let mut attempt =
+            Attempt::new(self.client, &mut leg.target, &mut leg.upload, &mut leg.answer, http, buffers, scratch);
+        let delivered = attempt.deliver(&mut download).await;
+        let sent = attempt.request_is_sent();
+        self.count(lease, &leg.upload, download.moved());
+        self.course.bytes_out += download.moved();
+        self.admitted.cell().bytes_out.add(download.moved());
+        self.admitted.live.bytes_out.add(download.moved());
+        self.plane.heads.give_back(download.take_head());
+        match delivered {
+            Ok(()) => {
+                let whole = reply.framing != Framing::UntilClose && leg.answer.is_empty();
+                if reply.target_keep_alive && sent && whole {
+                    self.keep_target(pool, lease, leg);
+                }
+                // Bytes that a client sent in the hope of an upgrade that was refused are no request.
+                let early = self.ask.upgrade && self.client.has_bytes();
+                if reply.close || !sent || early { Next::Linger } else { Next::Another }
+            }
+            Err(reason) => {
+                self.course.reason = Some(reason);
+                if reason != Reason::ClientReset && reason != Reason::WriteTimeout {
+                    lease.failed(reason);
+                }
+                // A known length or a missing last chunk shows the client what is missing; a close would not.
+                let shows = reply.coding != Coding::Decode
+                    && (reply.framing != Framing::UntilClose || reply.coding == Coding::Encode);
+                if shows { Next::Ended } else { Next::Reset }
+            }
+        }
+    }
+
+    fn keep_target(&self, pool: &Pool, lease: &Lease<'_>, mut leg: Leg) {
+        leg.target.sent_before += leg.upload.moved();
+        self.plane.heads.give_back(leg.upload.take_head());
+        let (most, keep_for) = (pool.config.max_idle, pool.config.keep_alive_timeout);
+        self.plane.idle.put(lease.target().id, leg.target, most, keep_for);
+    }
+
+    /// The protocols are switched: bytes go both ways until both sides have ended. No deadline of a request counts
+    /// any more, only the listener's idle timeout.
+    async fn switch(&mut self, lease: &Lease<'_>, reply: Reply, mut leg: Leg) -> Next {
+        let http = &self.view.config.http;
+        if let Err(reason) = self.client.write_all(&reply.head, http.write_timeout).await {
+            return self.gone(reason);
+        }
+        let up = Direction::new(&self.plane.buffers, self.client.buffer.take(), None, true);
+        let down = Direction::new(&self.plane.buffers, Some(leg.answer), None, true);
+        let (listener, cell, live) = (self.admitted.cell(), lease.cell(), &self.admitted.live);
+        let idle = self.view.config.idle_timeout;
+        let end = relay(&mut self.client.stream, &mut leg.target.stream, up, down, idle, |to_target, to_client| {
+            listener.bytes_in.add(to_target);
+            listener.bytes_out.add(to_client);
+            cell.bytes_to.add(to_target);
+            cell.bytes_from.add(to_client);
+            live.bytes_in.add(to_target);
+            live.bytes_out.add(to_client);
+        })
+        .await;
+        self.course.bytes_in += end.to_target;
+        self.course.bytes_out += end.to_client;
+        self.gone(end.reason)
+    }
+
+    fn is_retried_status(&self, pool: &Pool, status: u16, upload: &Pump) -> bool {
+        let retry = &pool.config.retry;
+        retry.on_status.contains(&status)
+            && self.course.attempts <= u32::from(retry.attempts)
+            && self.ask.method.is_idempotent()
+            && !upload.body_is_taken()
+            && pool.available() > 1
+    }
+
+    /// Takes the request back for another try, unless a part of its body has been used up.
+    fn keep_for_resend(&mut self, upload: &mut Pump) {
+        if upload.body_is_taken() {
+            self.plane.heads.give_back(upload.take_head());
+        } else {
+            self.ask.head = upload.take_head();
+        }
+    }
+
+    fn count(&mut self, lease: &Lease<'_>, upload: &Pump, received: u64) {
+        let sent = upload.moved();
+        self.course.bytes_in += sent;
+        let cell = lease.cell();
+        cell.bytes_to.add(sent);
+        cell.bytes_from.add(received);
+        self.admitted.cell().bytes_in.add(sent);
+        self.admitted.live.bytes_in.add(sent);
+    }
+
+    fn gone(&mut self, reason: Reason) -> Next {
+        self.course.reason = Some(reason);
+        Next::Ended
+    }
+
+    /// Answers with an error of ours.
+    pub(crate) async fn refuse(&mut self, reason: Reason) -> Next {
+        self.course.reason = Some(reason);
+        self.admitted.cell().count(reason);
+        self.own(answer::status_of(reason), |out, manner| answer::refusal(out, reason, manner)).await
+    }
+
+    /// Answers without a target. A body that is still to come is not waited for: the connection closes instead.
+    async fn own(&mut self, status: u16, write: impl FnOnce(&mut Vec<u8>, Manner)) -> Next {
+        let close = !self.ask.keep_alive
+            || self.drain.is_draining()
+            || self.ask.framing.has_body()
+            || (self.ask.upgrade && self.client.has_bytes());
+        self.course.status = status;
+        self.course.reason.get_or_insert(Reason::RouteResponse);
+        let mut out = self.plane.heads.lend();
+        write(&mut out, Manner { html: self.ask.html, head_only: self.ask.method == Method::Head, close });
+        let written = self.client.write_all(&out, self.view.config.http.write_timeout).await;
+        self.course.bytes_out += out.len() as u64;
+        self.admitted.cell().bytes_out.add(out.len() as u64);
+        self.plane.heads.give_back(out);
+        match written {
+            Err(reason) => self.gone(reason),
+            Ok(()) if close => Next::Linger,
+            Ok(()) => Next::Another,
+        }
+    }
+}
+
+/// The target was never reached: the request is as good as new.
+fn is_dial_failure(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ConnectRefused
+            | Reason::ConnectTimeout
+            | Reason::ConnectFailed
+            | Reason::NotResolved
+            | Reason::LocalPortsExhausted
+            | Reason::Overloaded
+    )
+}

@@ -1,0 +1,151 @@
+//! Buffers that a worker lends out and takes back: an idle connection holds none.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Size of a pooled buffer: one head at the default limit, and what `splice` beats beyond.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// Buffers kept for reuse per worker (16 MiB); more are freed when they come back.
+const KEPT: usize = 1024;
+
+/// Bytes that came and have not been used yet, with room behind them.
+#[derive(Debug)]
+pub struct Buffer {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+    home: Option<Rc<RefCell<Vec<Box<[u8]>>>>>,
+}
+
+impl Buffer {
+    /// What is there.
+    #[inline]
+    pub fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// How much is there.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether nothing is there.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Uses up the first `n` bytes; more than there are is all of them.
+    #[inline]
+    pub fn consume(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.end);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Room behind what is there; moves it to the front first when the room has run out.
+    #[inline]
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.end == self.bytes.len() && self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// Says that the first `n` bytes of [`Buffer::space`] have been filled.
+    #[inline]
+    pub fn advance(&mut self, n: usize) {
+        self.end = (self.end + n).min(self.bytes.len());
+    }
+
+    /// Keeps only the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.end = self.end.min(self.start + len);
+    }
+
+    /// Makes the buffer hold at least `capacity` bytes. A grown buffer is not pooled.
+    pub fn grow(&mut self, capacity: usize) {
+        if capacity <= self.bytes.len() {
+            return;
+        }
+        let mut bytes = vec![0; capacity].into_boxed_slice();
+        let len = self.len();
+        bytes[..len].copy_from_slice(self.filled());
+        let old = std::mem::replace(&mut self.bytes, bytes);
+        (self.start, self.end) = (0, len);
+        if let Some(home) = self.home.take() {
+            give_back(&home, old);
+        }
+    }
+
+    /// How much it can hold.
+    pub fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            give_back(&home, std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+fn give_back(home: &RefCell<Vec<Box<[u8]>>>, bytes: Box<[u8]>) {
+    let mut free = home.borrow_mut();
+    if free.len() < KEPT {
+        free.push(bytes);
+    }
+}
+
+/// A worker's buffers.
+#[derive(Debug, Clone, Default)]
+pub struct Buffers(Rc<RefCell<Vec<Box<[u8]>>>>);
+
+impl Buffers {
+    /// Lends an empty buffer.
+    pub fn lend(&self) -> Buffer {
+        let bytes = self.0.borrow_mut().pop();
+        let bytes = bytes.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
+        Buffer { bytes, start: 0, end: 0, home: Some(Rc::clone(&self.0)) }
+    }
+
+    /// How many lie ready.
+    pub fn free(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_stay_in_order_over_consume_move_and_growth() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.lend();
+        let room = buffer.space().len();
+        for (index, byte) in buffer.space().iter_mut().enumerate() {
+            *byte = index as u8;
+        }
+        buffer.advance(room);
+        buffer.consume(room - 3);
+        assert_eq!(buffer.space().len(), room - 3);
+        buffer.grow(room * 2);
+        let expected: Vec<u8> = (room - 3..room).map(|index| index as u8).collect();
+        assert_eq!(buffer.filled(), expected);
+        buffer.consume(100);
+        assert!(buffer.is_empty());
+        assert_eq!(buffers.free(), 1, "the pooled part came home when the buffer grew");
+        drop(buffer);
+        assert_eq!(buffers.free(), 1, "a grown buffer is not pooled");
+        drop(buffers.lend());
+        assert_eq!(buffers.free(), 1);
+    }
+}

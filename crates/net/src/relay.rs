@@ -1,0 +1,280 @@
+//! Moving bytes between two streams: byte-exact, with back-pressure, half-close, and `splice(2)` once a flow is
+//! sustained.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use evenkeel_base::Reason;
+
+use crate::buffer::{Buffer, Buffers};
+use crate::rt::Deadline;
+use crate::stream::Stream;
+use crate::sys::Pipe;
+
+/// Reads that fill the buffer, in a row, before a direction is spliced: a pipe costs two descriptors and two
+/// system calls, which a short answer never earns back.
+const FULL_READS_BEFORE_SPLICE: u8 = 4;
+/// Asked of one splice; the pipe's own size (64 KiB by default) bounds what comes.
+const SPLICE_BYTES: usize = 1 << 20;
+
+/// One direction of a relay.
+///
+/// ```text
+/// Copying ──4 full reads──▶ Splicing
+///    │ end of input / limit     │
+///    └────────▶ Finishing ◀─────┘ ──▶ Done
+/// ```
+#[derive(Debug)]
+pub struct Direction {
+    buffers: Buffers,
+    /// Lent only while it holds bytes or is being filled.
+    buffer: Option<Buffer>,
+    pipe: Option<Pipe>,
+    in_pipe: usize,
+    full_reads: u8,
+    /// How many bytes may still be read; `None` is up to the end.
+    left: Option<u64>,
+    /// Pass the end of the input on as the end of the output.
+    finish: bool,
+    input_ended: bool,
+    done: bool,
+    moved: u64,
+}
+
+/// What stopped a direction.
+#[derive(Debug)]
+pub enum Broken {
+    /// Reading failed: the sender is at fault.
+    Read(io::Error),
+    /// Writing failed: the receiver is at fault.
+    Write(io::Error),
+}
+
+impl Direction {
+    /// A direction that starts with `first`, what was read already, and then moves `left` more bytes (all, if
+    /// `None`). With `finish`, the end of the input is passed on.
+    pub fn new(buffers: &Buffers, first: Option<Buffer>, left: Option<u64>, finish: bool) -> Self {
+        Self {
+            buffers: buffers.clone(),
+            buffer: first.filter(|buffer| !buffer.is_empty()),
+            pipe: None,
+            in_pipe: 0,
+            full_reads: 0,
+            left,
+            finish,
+            input_ended: false,
+            done: false,
+            moved: 0,
+        }
+    }
+
+    /// A direction of a flow that is known to be long: spliced from its first byte on.
+    pub fn splicing(buffers: &Buffers, left: u64) -> Self {
+        // Without a pipe (descriptors may have run out) it copies.
+        Self { pipe: Pipe::new().ok(), ..Self::new(buffers, None, Some(left), false) }
+    }
+
+    /// Whether bytes that were read wait for the receiver.
+    pub fn holds_bytes(&self) -> bool {
+        self.in_pipe > 0 || self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
+    }
+
+    /// Bytes delivered so far.
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Whether everything that will ever come has been delivered.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// How many bytes of the limit never came.
+    pub fn missing(&self) -> u64 {
+        self.left.unwrap_or(0)
+    }
+
+    /// Moves what can be moved now. Ready when this direction is done.
+    pub fn poll(&mut self, cx: &mut Context<'_>, from: &mut Stream, to: &mut Stream) -> Poll<Result<(), Broken>> {
+        loop {
+            if self.done {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_flush(cx, to)).map_err(Broken::Write)?;
+            if self.input_ended || self.left == Some(0) {
+                if self.finish {
+                    ready!(to.poll_finish(cx)).map_err(Broken::Write)?;
+                }
+                self.buffer = None;
+                self.pipe = None;
+                self.done = true;
+            } else if self.pipe.is_some() {
+                ready!(self.poll_splice_in(cx, from)).map_err(Broken::Read)?;
+            } else {
+                ready!(self.poll_fill(cx, from)).map_err(Broken::Read)?;
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<io::Result<()>> {
+        if let Some(buffer) = &mut self.buffer {
+            while !buffer.is_empty() {
+                let written = ready!(to.poll_write(cx, &[io::IoSlice::new(buffer.filled())]))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                buffer.consume(written);
+                self.moved += written as u64;
+            }
+        }
+        while let Some(pipe) = self.pipe.as_ref().filter(|_| self.in_pipe > 0) {
+            let written = ready!(to.poll_splice_out(cx, pipe.read.as_fd(), self.in_pipe))?;
+            self.in_pipe -= written.min(self.in_pipe);
+            self.moved += written as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<()>> {
+        // Nothing to read: give the buffer back, so that a quiet connection costs no memory.
+        if from.poll_readable(cx).is_pending() {
+            self.buffer = None;
+            return Poll::Pending;
+        }
+        let buffer = self.buffer.get_or_insert_with(|| self.buffers.lend());
+        let room = buffer.space().len();
+        let read = ready!(from.poll_read(cx, buffer))?;
+        if read == 0 {
+            self.input_ended = true;
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(left) = &mut self.left {
+            // Beyond the limit lies something else (an answer that is too long): it is not ours to forward.
+            let surplus = (read as u64).saturating_sub(*left);
+            buffer.truncate(buffer.len() - surplus as usize);
+            *left -= read as u64 - surplus;
+        }
+        self.full_reads = if read == room { self.full_reads + 1 } else { 0 };
+        if self.full_reads >= FULL_READS_BEFORE_SPLICE && self.left.is_none_or(|left| left > room as u64) {
+            // Without a pipe (descriptors may have run out) copying goes on.
+            self.pipe = Pipe::new().ok();
+            self.full_reads = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_splice_in(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<()>> {
+        let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(())) };
+        self.buffer = None;
+        let most = self.left.map_or(SPLICE_BYTES, |left| left.min(SPLICE_BYTES as u64) as usize);
+        match ready!(from.poll_splice_in(cx, pipe.write.as_fd(), most)) {
+            Ok(0) => self.input_ended = true,
+            Ok(read) => {
+                self.in_pipe += read;
+                if let Some(left) = &mut self.left {
+                    *left = left.saturating_sub(read as u64);
+                }
+            }
+            // This kind of socket cannot be spliced: copy.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => self.pipe = None,
+            Err(e) => return Poll::Ready(Err(e)),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// How a relay ended.
+#[derive(Debug)]
+pub struct RelayEnd {
+    /// Why.
+    pub reason: Reason,
+    /// Bytes from the client to the target.
+    pub to_target: u64,
+    /// Bytes from the target to the client.
+    pub to_client: u64,
+}
+
+/// Relays both ways until both are done, one side breaks, or nothing moved for `idle`. `progress` hears the bytes
+/// moved since it was last called (to the target, to the client).
+///
+/// Each side's end is passed on by itself, so a client that has finished sending still gets the whole answer.
+/// When a side breaks, the other one is reset rather than closed, so that it cannot take a part for the whole.
+pub async fn relay(
+    client: &mut Stream,
+    target: &mut Stream,
+    mut up: Direction,
+    mut down: Direction,
+    idle: Option<Duration>,
+    mut progress: impl FnMut(u64, u64),
+) -> RelayEnd {
+    let idle = idle.unwrap_or(Duration::MAX);
+    let mut deadline = Deadline::after(idle);
+    let (mut told_up, mut told_down) = (0, 0);
+    let mut first_ended = None;
+    let outcome = std::future::poll_fn(|cx| {
+        let broken = poll_both(cx, client, target, &mut up, &mut down);
+        if up.moved() + down.moved() > told_up + told_down {
+            progress(up.moved() - told_up, down.moved() - told_down);
+            (told_up, told_down) = (up.moved(), down.moved());
+            deadline.set(idle);
+        }
+        if first_ended.is_none() && (up.is_done() || down.is_done()) {
+            first_ended =
+                Some(if up.is_done() && !down.is_done() { Reason::ClientClosed } else { Reason::TargetClosed });
+        }
+        match broken {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => deadline.poll_passed(cx).map(|()| Err(Reason::IdleTimeout)),
+        }
+    })
+    .await;
+    let reason = match outcome {
+        Ok(()) => first_ended.unwrap_or(Reason::Finished),
+        Err(reason) => {
+            client.reset_on_close();
+            target.reset_on_close();
+            reason
+        }
+    };
+    RelayEnd { reason, to_target: up.moved(), to_client: down.moved() }
+}
+
+fn poll_both(
+    cx: &mut Context<'_>,
+    client: &mut Stream,
+    target: &mut Stream,
+    up: &mut Direction,
+    down: &mut Direction,
+) -> Poll<Result<(), Reason>> {
+    let up_polled = up.poll(cx, client, target).map_err(|broken| match broken {
+        Broken::Read(_) => Reason::ClientReset,
+        Broken::Write(_) => Reason::TargetReset,
+    });
+    if let Poll::Ready(Err(Reason::TargetReset)) = up_polled {
+        // The target does not want more. What it said before it went may still be on its way to the client.
+        up.give_up();
+    } else if let Poll::Ready(Err(reason)) = up_polled {
+        return Poll::Ready(Err(reason));
+    }
+    let down_polled = down.poll(cx, target, client).map_err(|broken| match broken {
+        Broken::Read(_) => Reason::TargetReset,
+        Broken::Write(_) => Reason::ClientReset,
+    });
+    match down_polled {
+        Poll::Ready(Err(reason)) => Poll::Ready(Err(reason)),
+        Poll::Ready(Ok(())) if up.is_done() => Poll::Ready(Ok(())),
+        _ => Poll::Pending,
+    }
+}
+
+impl Direction {
+    /// Drops what could not be delivered; the direction counts as done.
+    fn give_up(&mut self) {
+        self.buffer = None;
+        self.pipe = None;
+        self.in_pipe = 0;
+        self.done = true;
+    }
+}

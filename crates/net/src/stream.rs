@@ -1,0 +1,172 @@
+//! A connected byte stream, TCP or unix.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::buffer::Buffer;
+use crate::sys;
+
+/// A connected byte stream.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Reads what there is into the buffer's space: `Ok(0)` is the end, or a full buffer.
+    #[inline]
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        let mut space = ReadBuf::new(buffer.space());
+        // tokio clears the readiness after a short read, which saves the extra read that ends in EAGAIN.
+        let polled = match self {
+            Self::Tcp(s) => Pin::new(s).poll_read(cx, &mut space),
+            Self::Unix(s) => Pin::new(s).poll_read(cx, &mut space),
+        };
+        let read = space.filled().len();
+        polled.map_ok(|()| {
+            buffer.advance(read);
+            read
+        })
+    }
+
+    /// Writes from the slices, in order; how much was taken.
+    #[inline]
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bytes),
+            Self::Unix(s) => Pin::new(s).poll_write_vectored(cx, bytes),
+        }
+    }
+
+    /// Ends our direction; the other one stays open.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Unix(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+
+    /// Ready when a read would not wait. Takes nothing from the stream.
+    #[inline]
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(s) => s.poll_read_ready(cx),
+            Self::Unix(s) => s.poll_read_ready(cx),
+        }
+    }
+
+    /// Ready when a write would not wait.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(s) => s.poll_write_ready(cx),
+            Self::Unix(s) => s.poll_write_ready(cx),
+        }
+    }
+
+    /// Whether an idle connection has ended, or said something unasked. Costs no system call unless the engine
+    /// has already seen the socket become readable; with `ask` it always asks the kernel.
+    pub fn is_stale(&self, ask: bool) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        if !ask && self.poll_readable(&mut cx).is_pending() {
+            return false;
+        }
+        let mut byte = [0; 1];
+        let peeked = match self {
+            // A peek leaves the readiness as it is; a read that would block clears it, for the next time.
+            Self::Tcp(s) => s.try_io(Interest::READABLE, || peek(s.as_fd(), &mut byte)),
+            Self::Unix(s) => s.try_io(Interest::READABLE, || peek(s.as_fd(), &mut byte)),
+        };
+        let asked = match peeked {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && ask => peek(self.as_fd(), &mut byte),
+            other => other,
+        };
+        !matches!(asked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Makes the close that follows a reset (RST) instead of an orderly end.
+    pub fn reset_on_close(&self) {
+        if let Self::Tcp(s) = self {
+            // The socket is going away either way; an error leaves an orderly close.
+            let _ = socket2::SockRef::from(s).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
+    /// Our end's address, for TCP.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(s) => s.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// How many of our bytes the peer's kernel has taken, where the kernel tells (TCP).
+    pub fn bytes_acked(&self) -> Option<u64> {
+        match self {
+            Self::Tcp(s) => sys::tcp_bytes_acked(s.as_fd()).ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Splices towards a pipe: waits until readable, then moves up to `len` bytes.
+    pub(crate) fn poll_splice_in(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        len: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            std::task::ready!(self.poll_readable(cx))?;
+            match self.try_io(Interest::READABLE, || sys::splice(self.as_fd(), pipe, len)) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Splices out of a pipe: waits until writable, then moves up to `len` bytes.
+    pub(crate) fn poll_splice_out(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        len: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            std::task::ready!(self.poll_writable(cx))?;
+            match self.try_io(Interest::WRITABLE, || sys::splice(pipe, self.as_fd(), len)) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn try_io<T>(&self, interest: Interest, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Tcp(s) => s.try_io(interest, call),
+            Self::Unix(s) => s.try_io(interest, call),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(s) => s.as_fd(),
+            Self::Unix(s) => s.as_fd(),
+        }
+    }
+}
+
+fn peek(socket: BorrowedFd<'_>, byte: &mut [u8; 1]) -> io::Result<usize> {
+    let socket = socket2::SockRef::from(&socket);
+    let mut space = [std::mem::MaybeUninit::new(byte[0])];
+    socket.recv_with_flags(&mut space, libc::MSG_PEEK | libc::MSG_DONTWAIT)
+}

@@ -1,0 +1,150 @@
+//! The kernel calls that no library wraps. Every `unsafe` block of the product stands in this file.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// CPUs that this process may use: the affinity mask and the cgroup's quota, at least 1.
+pub fn cpu_count() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+/// Raises the soft limit of open descriptors to the hard one; returns the limit in force. A balancer needs two
+/// descriptors per connection, and the usual soft limit of 1024 dates from `select`.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid, writable rlimit for the duration of the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+        // SAFETY: `raised` is a valid rlimit; the kernel only reads it.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
+            limit.rlim_cur = limit.rlim_max;
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
+/// A pipe for `splice`, both ends non-blocking.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    pub(crate) read: OwnedFd,
+    pub(crate) write: OwnedFd,
+}
+
+impl Pipe {
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut ends = [0 as RawFd; 2];
+        // SAFETY: `ends` has room for the two descriptors that pipe2 writes.
+        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: pipe2 succeeded, so both descriptors are open and owned by nobody else.
+        unsafe { Ok(Self { read: OwnedFd::from_raw_fd(ends[0]), write: OwnedFd::from_raw_fd(ends[1]) }) }
+    }
+}
+
+/// Moves up to `len` bytes between a socket and a pipe without copying them through user space.
+pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
+    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
+    // SAFETY: both descriptors are borrowed and hence open; null offsets mean "no offset", as sockets and pipes need.
+    let moved = unsafe {
+        libc::splice(
+            from.as_raw_fd(),
+            std::ptr::null_mut(),
+            to.as_raw_fd(),
+            std::ptr::null_mut(),
+            len,
+            flags,
+        )
+    };
+    usize::try_from(moved).map_err(|_| io::Error::last_os_error())
+}
+
+/// Lets a source address be bound without a port: the kernel picks one at connect, unique per destination, so
+/// that 28,000 ephemeral ports suffice for 28,000 connections per target rather than in all.
+pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: `on` outlives the call and its size is passed along.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Bytes of ours that the peer's kernel has acknowledged on this TCP connection (RFC 4898
+/// `tcpEStatsAppHCThruOctetsAcked`; Linux counts the SYN as one).
+pub(crate) fn tcp_bytes_acked(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    // Zeroed, so that a kernel that knows fewer fields leaves the rest at 0.
+    let mut info = [0u64; 64];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `info`, which is plain old data.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // struct tcp_info (uapi/linux/tcp.h): 8 one-byte fields, 24 u32, then u64 pacing_rate, max_pacing_rate, bytes_acked.
+    const BYTES_ACKED: usize = 120;
+    if (len as usize) < BYTES_ACKED + 8 {
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
+    }
+    Ok(info[BYTES_ACKED / 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn acknowledged_bytes_are_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let before = tcp_bytes_acked(client.as_fd()).unwrap();
+        client.write_all(&[7; 1000]).unwrap();
+        server.read_exact(&mut [0; 1000]).unwrap();
+        server.write_all(b"x").unwrap();
+        client.read_exact(&mut [0; 1]).unwrap();
+        assert_eq!(tcp_bytes_acked(client.as_fd()).unwrap() - before, 1000);
+    }
+
+    #[test]
+    fn splice_moves_bytes_through_a_pipe() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        client.write_all(b"hello").unwrap();
+        let pipe = Pipe::new().unwrap();
+        server.peek(&mut [0; 1]).unwrap();
+        assert_eq!(splice(server.as_fd(), pipe.write.as_fd(), 100).unwrap(), 5);
+        assert_eq!(splice(pipe.read.as_fd(), server.as_fd(), 5).unwrap(), 5);
+        let mut back = [0; 5];
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"hello");
+    }
+
+    #[test]
+    fn there_is_a_cpu_and_a_descriptor_limit() {
+        assert!(cpu_count() >= 1);
+        assert!(raise_descriptor_limit().unwrap() >= 64);
+    }
+}

@@ -1,0 +1,176 @@
+//! The right to use a target once, and the queue for it.
+
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::Arc;
+
+use evenkeel_balance::{Algorithm, Slot};
+use evenkeel_base::{Reason, WorkerId};
+
+use crate::cells::TargetCell;
+use crate::choose::{Caller, Refused, Tried, give_back};
+use crate::pool::Pool;
+use crate::registry::Signal;
+use crate::target::Target;
+
+/// The right to use a target once. Counts as in flight until it is dropped, and reports what came of it.
+#[derive(Debug)]
+pub struct Lease<'p> {
+    pool: &'p Pool,
+    slot: Slot,
+    worker: WorkerId,
+    /// Whether a place of the target, and of the pool, was taken: a limit may differ in the next snapshot.
+    counted: (bool, bool),
+}
+
+impl<'p> Lease<'p> {
+    pub(crate) fn begin(pool: &'p Pool, slot: Slot, worker: WorkerId) -> Self {
+        let target = &pool.targets[slot.0 as usize];
+        target.live.cell(worker).started.add(1);
+        let counted = (target.max_connections.is_some(), pool.config.limits.connections.is_some());
+        Self { pool, slot, worker, counted }
+    }
+
+    /// Where to go.
+    #[inline]
+    pub fn target(&self) -> &'p Arc<Target> {
+        &self.pool.targets[self.slot.0 as usize]
+    }
+
+    /// Its place in the pool, for [`Tried`].
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// This worker's counters for the target.
+    #[inline]
+    pub fn cell(&self) -> &'p TargetCell {
+        self.target().live.cell(self.worker)
+    }
+
+    /// The target did what was asked: a streak of failures ends.
+    #[inline]
+    pub fn succeeded(&self) {
+        let streak = &self.target().live.failures_in_a_row;
+        // Read first: in the steady state nobody writes here, and the line stays shared between workers.
+        if streak.load(Relaxed) != 0 {
+            streak.store(0, Relaxed);
+        }
+    }
+
+    /// The target could not be reached, or gave no answer.
+    pub fn failed(&self, _reason: Reason) {
+        let streak = self.target().live.failures_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+        self.cell().failures.add(1);
+        let limit = self.pool.config.passive.as_ref().map_or(0, |passive| passive.connect_errors);
+        if limit != 0 && streak >= u32::from(limit) {
+            let signal = Signal { pool: self.pool.name().clone(), target: self.target().id, streak };
+            // Full means that the control side has plenty to do already; the next failure says it again.
+            let _ = self.pool.live.signals.try_send(signal);
+        }
+    }
+
+    /// The head of a final answer came after so long.
+    #[inline]
+    pub fn answered(&self, status: u16, latency_us: u64) {
+        let cell = self.cell();
+        let class = usize::from((status / 100).clamp(1, 5) - 1);
+        cell.answers[class].add(1);
+        cell.latency.record(latency_us);
+        if self.pool.config.algorithm == Algorithm::PeakEwma {
+            self.learn_latency(latency_us);
+        }
+        self.succeeded();
+    }
+
+    /// Peak-EWMA: a slower answer counts at once, a faster one by an eighth.
+    fn learn_latency(&self, latency_us: u64) {
+        let known = &self.target().live.latency_us;
+        let (old, new) = (u64::from(known.load(Relaxed)), latency_us.max(1));
+        let mean = if new > old { new } else { old - (old - new) / 8 };
+        known.store(u32::try_from(mean).unwrap_or(u32::MAX), Relaxed);
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let target = self.target();
+        self.cell().ended.add(1);
+        if self.counted.0 {
+            give_back(&target.live.limited);
+        }
+        if self.counted.1 {
+            give_back(&self.pool.live.limited);
+        }
+        if (self.counted.0 || self.counted.1) && self.pool.live.waiting.load(SeqCst) > 0 {
+            self.pool.live.freed.notify_one();
+        }
+    }
+}
+
+/// What [`Pool::lease`] gives: a lease, or a place in the queue.
+#[derive(Debug)]
+pub enum Turn<'p> {
+    /// Go.
+    Now(Lease<'p>),
+    /// Every target is at its limit: await [`Waiting::next`], with the pool's `queue_timeout` around it.
+    Wait(Waiting<'p>),
+}
+
+/// A place in the pending queue; leaving it is dropping it.
+#[derive(Debug)]
+pub struct Waiting<'p> {
+    pool: &'p Pool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pool.live.waiting.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Pool {
+    /// A lease, a place in the queue, or the reason why neither.
+    pub fn lease(&self, caller: &Caller, tried: &Tried) -> Result<Turn<'_>, Reason> {
+        let nobody_waits = self.live.waiting.load(Relaxed) == 0;
+        if nobody_waits || !self.has_limits() {
+            match self.choose(caller, tried) {
+                Ok(lease) => return Ok(Turn::Now(lease)),
+                Err(Refused::NoTarget) => return Err(Reason::NoTarget),
+                Err(Refused::Saturated) => {}
+            }
+        }
+        let before = self.live.waiting.fetch_add(1, SeqCst);
+        let waiting = Waiting { pool: self };
+        if before >= self.config.limits.pending {
+            return Err(Reason::QueueFull);
+        }
+        Ok(Turn::Wait(waiting))
+    }
+
+    fn has_limits(&self) -> bool {
+        self.config.limits.connections.is_some() || self.targets.iter().any(|t| t.max_connections.is_some())
+    }
+
+    /// Whether one more retry fits the pool's budget.
+    pub fn admits_retry(&self, now: std::time::Duration) -> bool {
+        let requests = self.targets.iter().map(|target| target.live.totals().started).sum();
+        self.live.admits_retry(requests, now)
+    }
+}
+
+impl<'p> Waiting<'p> {
+    /// Waits for a place. First come, first served, but for a place that a newcomer took in between.
+    pub async fn next(&self, caller: &Caller, tried: &Tried) -> Result<Lease<'p>, Reason> {
+        loop {
+            let freed = self.pool.live.freed.notified();
+            let mut freed = std::pin::pin!(freed);
+            // In line before looking: a place freed from here on is not missed.
+            freed.as_mut().enable();
+            match self.pool.choose(caller, tried) {
+                Ok(lease) => return Ok(lease),
+                Err(Refused::NoTarget) => return Err(Reason::NoTarget),
+                Err(Refused::Saturated) => freed.await,
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The one thing the planes read: built whole, swapped in one step, never changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::{Acquire, Relaxed, Release}};
+
+use arc_swap::ArcSwap;
+use evenkeel_base::{ListenerName, PoolName, WorkerId};
+use evenkeel_config::Config;
+use evenkeel_route::RouteTable;
+
+use crate::cells::{ListenerCell, Padded};
+use crate::pool::Pool;
+
+/// Everything a plane needs to know, at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts up with each swap.
+    pub generation: u64,
+    /// What it was built from, runtime changes included.
+    pub config: Arc<Config>,
+    /// By name.
+    pub listeners: HashMap<ListenerName, Arc<ListenerView>>,
+    /// By name.
+    pub pools: HashMap<PoolName, Arc<Pool>>,
+}
+
+/// A listener with its routes compiled and its pools at hand.
+#[derive(Debug)]
+pub struct ListenerView {
+    /// As checked.
+    pub config: Arc<evenkeel_config::Listener>,
+    /// Counts that outlive the snapshot.
+    pub live: Arc<ListenerLive>,
+    /// Which action, by request.
+    pub table: Arc<RouteTable>,
+    /// In the order of the file.
+    pub actions: Vec<RouteAction>,
+    /// Where unrouted work goes.
+    pub default: Option<Arc<Pool>>,
+}
+
+/// What a route leads to.
+#[derive(Debug, Clone)]
+pub enum RouteAction {
+    /// Forward.
+    Pool(Arc<Pool>),
+    /// Answer at once.
+    Respond {
+        /// Status code.
+        status: u16,
+        /// Plain text.
+        body: Arc<str>,
+    },
+    /// Answer with a Location.
+    Redirect {
+        /// Where to.
+        to: Arc<str>,
+        /// 3xx.
+        status: u16,
+    },
+}
+
+/// What outlives snapshots of a listener.
+#[derive(Debug)]
+pub struct ListenerLive {
+    open: Padded<AtomicU32>,
+    cells: Box<[Padded<ListenerCell>]>,
+}
+
+impl ListenerLive {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self { open: Padded::default(), cells: (0..workers).map(|_| Padded::default()).collect() }
+    }
+
+    /// The cell that this worker writes.
+    #[inline]
+    pub fn cell(&self, worker: WorkerId) -> &ListenerCell {
+        &self.cells[usize::from(worker.0)]
+    }
+
+    /// Every worker's cell, to be added up.
+    pub fn cells(&self) -> impl Iterator<Item = &ListenerCell> {
+        self.cells.iter().map(|cell| &cell.0)
+    }
+
+    /// Takes one of `max` places; given back by [`ListenerLive::leave`].
+    pub fn enter(&self, max: u32) -> bool {
+        if self.open.fetch_add(1, Relaxed) < max {
+            return true;
+        }
+        self.leave();
+        false
+    }
+
+    /// Gives a place back.
+    pub fn leave(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+}
+
+/// Where the current snapshot stands; the only thing shared between the control side and the workers.
+#[derive(Debug)]
+pub struct Published {
+    current: ArcSwap<Snapshot>,
+    generation: Padded<AtomicU64>,
+}
+
+impl Published {
+    pub(crate) fn new(first: Snapshot) -> Self {
+        let generation = Padded(AtomicU64::new(first.generation));
+        Self { current: ArcSwap::from_pointee(first), generation }
+    }
+
+    pub(crate) fn swap(&self, next: Snapshot) {
+        let generation = next.generation;
+        self.current.store(Arc::new(next));
+        self.generation.store(generation, Release);
+    }
+
+    /// The newest generation: one load of a line that is hardly ever written, so that a worker can keep what it
+    /// has until this number differs.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Acquire)
+    }
+
+    /// The current snapshot.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+}

@@ -1,0 +1,165 @@
+//! A target as the planes see it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use evenkeel_base::{Reason, TargetAddr, TargetId, Weight, WorkerId};
+use evenkeel_health::State;
+
+use crate::cells::{Padded, TargetCell, Totals};
+
+/// What an operator wants of a target, apart from its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Serve.
+    Enabled,
+    /// Finish what is there and keep remembered clients; take nothing else.
+    Draining,
+    /// Take nothing.
+    Disabled,
+}
+
+/// Whether a target may be chosen, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It gets work.
+    Available,
+    /// An operator drains it, or its weight is 0.
+    Draining,
+    /// An operator disabled it.
+    Disabled,
+    /// Its name has no address.
+    Unresolved,
+    /// Probes found it down.
+    Down(Reason),
+    /// Real traffic found it failing; it is tried again later.
+    Ejected(Reason),
+}
+
+impl Standing {
+    /// The word that users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "up",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
+            Self::Unresolved => "unresolved",
+            Self::Down(_) => "down",
+            Self::Ejected(_) => "ejected",
+        }
+    }
+
+    /// Every word of [`Standing::as_str`].
+    pub const WORDS: [&'static str; 6] = ["up", "draining", "disabled", "unresolved", "down", "ejected"];
+
+    /// Why it is not available.
+    pub fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Available => None,
+            Self::Draining => Some(Reason::Drained),
+            Self::Disabled => Some(Reason::Disabled),
+            Self::Unresolved => Some(Reason::NotResolved),
+            Self::Down(reason) | Self::Ejected(reason) => Some(reason),
+        }
+    }
+}
+
+/// One member of a pool, fixed for the life of a snapshot.
+#[derive(Debug)]
+pub struct Target {
+    /// Unique in this process.
+    pub id: TargetId,
+    /// As written.
+    pub address: TargetAddr,
+    /// What to dial, in order; one for a literal address, none for a unix path or an unresolved name.
+    pub resolved: Arc<[SocketAddr]>,
+    /// Its share.
+    pub weight: Weight,
+    /// Lower is preferred.
+    pub priority: u16,
+    /// Leases at once.
+    pub max_connections: Option<u32>,
+    /// What the operator wants.
+    pub duty: Duty,
+    /// What its health says.
+    pub health: State,
+    /// Whether it is the pool's emergency target.
+    pub emergency: bool,
+    /// Counts that outlive the snapshot.
+    pub live: Arc<TargetLive>,
+}
+
+impl Target {
+    /// Whether it may be chosen, and why not.
+    pub fn standing(&self) -> Standing {
+        match self.duty {
+            Duty::Disabled => return Standing::Disabled,
+            Duty::Draining => return Standing::Draining,
+            Duty::Enabled => {}
+        }
+        if matches!(self.address, TargetAddr::Name { .. }) && self.resolved.is_empty() {
+            return Standing::Unresolved;
+        }
+        match self.health {
+            State::Down { reason } => Standing::Down(reason),
+            State::Ejected { reason, .. } => Standing::Ejected(reason),
+            State::Unknown | State::Up if self.weight == Weight::ZERO => Standing::Draining,
+            State::Unknown | State::Up => Standing::Available,
+        }
+    }
+
+    /// Whether a remembered client may still be served here.
+    pub fn serves_remembered(&self) -> bool {
+        matches!(self.standing(), Standing::Available | Standing::Draining)
+    }
+}
+
+/// What outlives snapshots of a target.
+#[derive(Debug)]
+pub struct TargetLive {
+    /// Leases held, counted only when the target has a limit: exactness costs a shared atomic.
+    pub(crate) limited: AtomicU32,
+    /// Failures in a row as the data path sees them.
+    pub(crate) failures_in_a_row: AtomicU32,
+    /// Moving average of the answer time, for `peak-ewma`; 0 is unknown.
+    pub(crate) latency_us: AtomicU32,
+    cells: Box<[Padded<TargetCell>]>,
+}
+
+impl TargetLive {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            limited: AtomicU32::new(0),
+            failures_in_a_row: AtomicU32::new(0),
+            latency_us: AtomicU32::new(0),
+            cells: (0..workers).map(|_| Padded::default()).collect(),
+        }
+    }
+
+    /// The cell that this worker writes.
+    #[inline]
+    pub fn cell(&self, worker: WorkerId) -> &TargetCell {
+        &self.cells[usize::from(worker.0)]
+    }
+
+    /// Sums over all workers.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.cells.iter().map(|cell| &cell.0))
+    }
+
+    /// Leases held now.
+    pub fn in_flight(&self) -> u32 {
+        let mut sum = 0;
+        for cell in &self.cells {
+            let ended = cell.ended.read();
+            sum += cell.started.read().saturating_sub(ended);
+        }
+        u32::try_from(sum).unwrap_or(u32::MAX)
+    }
+
+    /// Failures in a row as of now.
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures_in_a_row.load(Relaxed)
+    }
+}

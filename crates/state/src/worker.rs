@@ -1,0 +1,97 @@
+//! What one data worker holds: its identity, its view of the current snapshot, and its random numbers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use evenkeel_base::{ClientAddr, ListenerName, SplitMix64, WorkerId};
+
+use crate::access_log::LogBatch;
+use crate::choose::Caller;
+use crate::connections::Connections;
+use crate::registry::{Registry, uptime};
+use crate::snapshot::{ListenerView, Published};
+
+/// A listener as of some generation, held by a connection without touching a shared reference count.
+#[derive(Debug, Clone)]
+pub struct View {
+    generation: u64,
+    listener: Rc<Arc<ListenerView>>,
+}
+
+impl std::ops::Deref for View {
+    type Target = ListenerView;
+    fn deref(&self) -> &ListenerView {
+        &self.listener
+    }
+}
+
+/// One data worker's share of the state. Lives and dies on its thread.
+#[derive(Debug)]
+pub struct Worker {
+    /// Which.
+    pub id: WorkerId,
+    /// The open connections of all workers.
+    pub connections: Arc<Connections>,
+    /// This worker's access log lines.
+    pub log: LogBatch,
+    published: Arc<Published>,
+    random: RefCell<SplitMix64>,
+    generation: Cell<u64>,
+    listeners: RefCell<HashMap<ListenerName, Rc<Arc<ListenerView>>>>,
+}
+
+impl Worker {
+    /// A worker that reads what this registry publishes.
+    pub fn new(id: WorkerId, registry: &Registry, seed: u64, log: LogBatch) -> Self {
+        Self {
+            id,
+            connections: Arc::clone(registry.connections()),
+            log,
+            published: Arc::clone(registry.published()),
+            random: RefCell::new(SplitMix64::new(seed ^ (u64::from(id.0) << 48))),
+            generation: Cell::new(0),
+            listeners: RefCell::default(),
+        }
+    }
+
+    /// The listener as it is now, or as it was last; `None` when the configuration never had it.
+    pub fn view(&self, name: &ListenerName) -> Option<View> {
+        let newest = self.published.generation();
+        if self.generation.get() != newest {
+            let snapshot = self.published.load();
+            let views = snapshot.listeners.iter().map(|(name, view)| (name.clone(), Rc::new(Arc::clone(view))));
+            // A listener that is gone stays until its last client here has been let in; see `forget`.
+            self.listeners.borrow_mut().extend(views);
+            self.generation.set(snapshot.generation);
+        }
+        let listener = self.listeners.borrow().get(name).cloned()?;
+        Some(View { generation: self.generation.get(), listener })
+    }
+
+    /// Drops what is kept of a listener that has been removed, once its sockets are closed on this worker.
+    pub fn forget(&self, name: &ListenerName) {
+        if !self.published.load().listeners.contains_key(name) {
+            self.listeners.borrow_mut().remove(name);
+        }
+    }
+
+    /// Replaces a view that has become old; a listener that is gone keeps serving by its last one.
+    #[inline]
+    pub fn renew(&self, view: &mut View) {
+        if view.generation != self.published.generation() {
+            let name = view.config.name.clone();
+            match self.view(&name) {
+                Some(newer) => *view = newer,
+                None => view.generation = self.generation.get(),
+            }
+        }
+    }
+
+    /// Who asks, with fresh random bits and the time.
+    #[inline]
+    pub fn caller(&self, client: ClientAddr) -> Caller {
+        Caller { worker: self.id, client, random: self.random.borrow_mut().next_u64(), now: uptime() }
+    }
+}

@@ -1,0 +1,199 @@
+//! Programs that are started on one core and stopped on every way out.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::shell::Outcome;
+
+/// How long a program may take to accept its first connection.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take to end once asked; then it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks at something that nothing announces.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// A program and all it started. Dropping it stops them; should we be killed ourselves, the kernel does.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program on one core, in a process group of its own, with its output in a file of `scratch`.
+    pub(super) fn start<A: AsRef<OsStr>>(
+        name: &str,
+        core: usize,
+        scratch: &Scratch,
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Outcome<Self> {
+        let log = scratch.path(&format!("{name}.out"));
+        let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+        let errors = file.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "--", "taskset", "--cpu-list", &core.to_string()])
+            .arg(program)
+            .args(arguments)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .spawn()
+            .map_err(|e| format!("cannot start {name} through setpriv: {e}"))?;
+        Ok(Self { child, name: name.to_owned(), log })
+    }
+
+    /// The process group, which is the id of the program itself.
+    pub(super) fn group(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it printed so far.
+    pub(super) fn printed(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until something accepts at `address`.
+    pub(super) fn accepts(&mut self, address: SocketAddr) -> Outcome {
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect_timeout(&address, START_LIMIT).is_err() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("{} ended at once ({status}): {}", self.name, self.printed().trim()));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} accepts nothing at {address}: {}", self.name, self.printed().trim()));
+            }
+            sleep(GLANCE);
+        }
+        Ok(())
+    }
+
+    /// Waits for the end; `None` when it does not come in time.
+    pub(super) fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if Instant::now() < deadline => sleep(GLANCE),
+                _ => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let group = self.group();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            signal(&format!("kill -s TERM {group}"));
+            self.ends_within(STOP_LIMIT);
+        }
+        // Whatever is left of the group; mostly nothing, which is no error.
+        signal(&format!("kill -s KILL -- -{group}"));
+        if let Err(e) = self.child.wait() {
+            eprintln!("{} cannot be waited for: {e}", self.name);
+        }
+    }
+}
+
+/// The standard library can only kill; a master process must be asked, or its workers stay.
+fn signal(command: &str) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Err(e) = shell.status() {
+        eprintln!("cannot signal ({command}): {e}");
+    }
+}
+
+/// A folder for configurations, logs and bodies, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    folder: PathBuf,
+}
+
+const SCRATCH_PREFIX: &str = "evenkeel-bench-";
+
+impl Scratch {
+    pub(super) fn new() -> Outcome<Self> {
+        let parent = std::env::temp_dir();
+        sweep(&parent);
+        let folder = parent.join(format!("{SCRATCH_PREFIX}{}", std::process::id()));
+        fs::create_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        Ok(Self { folder })
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Outcome<PathBuf> {
+        let path = self.path(name);
+        fs::write(&path, content).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_dir_all(&self.folder) {
+            eprintln!("{} stays behind: {e}", self.folder.display());
+        }
+    }
+}
+
+/// Removes what runs left behind that were killed: their process is gone.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(SCRATCH_PREFIX).and_then(|id| id.parse::<u32>().ok());
+        if owner.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists()) {
+            // Another sweep may have been faster.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// A port that was free a moment ago.
+pub(super) fn free_address() -> Outcome<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
+    listener.local_addr().map_err(|e| format!("no free port: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_and_its_children_end_when_dropped() {
+        let scratch = Scratch::new().unwrap();
+        let script = "sleep 1000 & echo $!; exec sleep 1000";
+        let process = Process::start("sleeper", 0, &scratch, Path::new("sh"), ["-c", script]).unwrap();
+        let deadline = Instant::now() + START_LIMIT;
+        while process.printed().is_empty() && Instant::now() < deadline {
+            sleep(GLANCE);
+        }
+        let child = process.printed().trim().to_owned();
+        let (folder, group) = (scratch.path(""), process.group());
+        assert!(is_alive(&child) && is_alive(&group.to_string()), "{child}");
+        drop(process);
+        drop(scratch);
+        while is_alive(&child) && Instant::now() < deadline {
+            sleep(GLANCE);
+        }
+        assert!(!is_alive(&child) && !is_alive(&group.to_string()));
+        assert!(!folder.exists());
+    }
+
+    fn is_alive(id: &str) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
+    }
+}

@@ -1,0 +1,12 @@
+//! Layer 4, a connection to each side for every request.
+
+use super::Row;
+
+pub(crate) const ROW: Row = Row {
+    name: "tcp-close",
+    title: "TCP relay, a connection per request",
+    about: "64 clients that open a new connection for every request; the relay opens one to the origin for each, so \
+            requests/s are relayed connections/s.",
+    close: true,
+    ..super::tcp_relay::ROW
+};
