@@ -266,7 +266,7 @@ fn when(when: &When) -> Value {
 pub(crate) fn pool(pool: &Pool) -> Vec<Block> {
     let name = pool.name.as_str();
     let mut block = Block::new(&POOL, &["pool", name]).telling();
-    block.text("algorithm", crate::keys::algorithm_word(pool.algorithm));
+    block.text("algorithm", pool.algorithm.as_str());
     block.maybe_text("emergency", pool.emergency.as_ref());
     block.maybe_text("source", pool.source);
     block.duration("connect_timeout", pool.connect_timeout);

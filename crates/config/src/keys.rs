@@ -196,38 +196,17 @@ const fn seconds(count: u64) -> Duration {
 }
 
 /// The values of `algorithm`.
-pub(crate) const ALGORITHMS: &[&str] = &[
-    "round-robin",
-    "least-connections",
-    "random",
-    "p2c",
-    "peak-ewma",
-    "ip-hash",
-    "ip-port-hash",
-    "consistent-hash",
-    "maglev",
-    "rendezvous",
-    "first",
-];
-
-/// The word that names an algorithm.
-pub(crate) fn algorithm_word(wanted: Algorithm) -> &'static str {
-    ALGORITHMS.iter().copied().find(|word| algorithm(word) == wanted).unwrap_or_default()
-}
+pub(crate) static ALGORITHMS: [&str; Algorithm::ALL.len()] = {
+    let mut words = [""; Algorithm::ALL.len()];
+    let mut index = 0;
+    while index < words.len() {
+        words[index] = Algorithm::ALL[index].as_str();
+        index += 1;
+    }
+    words
+};
 
 /// The algorithm that a word of [`ALGORITHMS`] names.
 pub(crate) fn algorithm(word: &str) -> Algorithm {
-    match word {
-        "least-connections" => Algorithm::LeastConnections,
-        "random" => Algorithm::Random,
-        "p2c" => Algorithm::P2c,
-        "peak-ewma" => Algorithm::PeakEwma,
-        "ip-hash" => Algorithm::IpHash,
-        "ip-port-hash" => Algorithm::IpPortHash,
-        "consistent-hash" => Algorithm::ConsistentHash,
-        "maglev" => Algorithm::Maglev,
-        "rendezvous" => Algorithm::Rendezvous,
-        "first" => Algorithm::First,
-        _ => Algorithm::RoundRobin,
-    }
+    word.parse().unwrap_or(Algorithm::RoundRobin)
 }

@@ -65,15 +65,29 @@ fn parse<'t>(cx: &Cx<'_>, file: usize, text: &'t str) -> Option<DeTable<'t>> {
         cx.problem(&start, message, Some(advice.into()));
         return None;
     }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    syntax_problems(cx, file, text, &errors);
-    errors.is_empty().then(|| table.into_inner())
+    match DeTable::parse(text) {
+        Ok(table) => Some(table.into_inner()),
+        Err(first) => {
+            // Going on after an error costs memory for each that follows: not for what is no configuration.
+            let is_small = text.len() <= MAX_RECOVERED_BYTES;
+            let errors = if is_small { DeTable::parse_recoverable(text).1 } else { vec![first] };
+            syntax_problems(cx, file, text, &errors);
+            None
+        }
+    }
 }
+
+/// Of a larger file, only the first syntax error is reported.
+const MAX_RECOVERED_BYTES: usize = 1 << 20;
+
+/// So many errors are looked at, and so many of them reported: after them, the rest is noise from the first.
+const MAX_SYNTAX_ERRORS: (usize, usize) = (200, 10);
 
 fn syntax_problems(cx: &Cx<'_>, file: usize, text: &str, errors: &[toml::de::Error]) {
     let mut lines = HashSet::new();
     let mut repeated_table = None;
-    for error in errors {
+    let (most_examined, most_reported) = MAX_SYNTAX_ERRORS;
+    for error in errors.iter().take(most_examined) {
         let span = error.span().unwrap_or(0..0);
         let start = text.floor_char_boundary(span.start);
         // One slip makes the parser stumble several times; the first on a line is the telling one.
@@ -86,7 +100,7 @@ fn syntax_problems(cx: &Cx<'_>, file: usize, text: &str, errors: &[toml::de::Err
         }
         let is_header = text[line_start..].trim_start().starts_with('[');
         repeated_table = (is_repeated && is_header).then_some(start);
-        if lines.len() >= MAX_SYNTAX_ERRORS || !lines.insert(line_start) {
+        if lines.len() >= most_reported || !lines.insert(line_start) {
             continue;
         }
         let (message, advice) = match (is_repeated, is_header) {
@@ -99,9 +113,6 @@ fn syntax_problems(cx: &Cx<'_>, file: usize, text: &str, errors: &[toml::de::Err
         cx.problem(&Place { file, span }, message, advice);
     }
 }
-
-/// After so many, the rest is noise from the first.
-const MAX_SYNTAX_ERRORS: usize = 10;
 
 /// The files that the main one includes, each once.
 fn include<'a>(cx: &'a Cx<'a>, main: &'a DeTable<'a>, origin: &str) -> Vec<(String, String)> {

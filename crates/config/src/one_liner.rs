@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use evenkeel_balance::Algorithm;
+use evenkeel_balance::{Algorithm, UnknownAlgorithm};
 use evenkeel_base::{BindAddr, ListenerName, PoolName, TargetAddr, Weight};
 
 use crate::check::address_key;
 use crate::checked::{AccessList, Config, HttpSettings, Listener, Pool, Protocol, Target};
-use crate::keys::{ALGORITHMS, LISTENER, algorithm as algorithm_of, quoted};
+use crate::keys::{ALGORITHMS, LISTENER};
 use crate::limits::MAX_TARGETS;
 use crate::read::{Cx, Reader};
 use crate::source::NoSource;
@@ -68,14 +68,10 @@ pub fn one_liner(
 }
 
 fn named_algorithm(word: &str) -> Result<Algorithm, UsageError> {
-    if ALGORITHMS.contains(&word) {
-        return Ok(algorithm_of(word));
-    }
-    let advice = nearest(word, ALGORITHMS.iter().copied()).map_or_else(
-        || format!("it may be {}", quoted(ALGORITHMS)),
-        |near| format!("did you mean {near:?}?"),
-    );
-    Err(UsageError(format!("{word:?} is not an algorithm; {advice}")))
+    word.parse().map_err(|error: UnknownAlgorithm| match nearest(word, ALGORITHMS.iter().copied()) {
+        Some(near) => UsageError(format!("{word:?} is not an algorithm; did you mean {near:?}?")),
+        None => UsageError(error.to_string()),
+    })
 }
 
 fn members(targets: &[String]) -> Result<Vec<Target>, UsageError> {

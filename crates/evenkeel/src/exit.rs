@@ -16,14 +16,16 @@ pub(crate) enum Exit {
     /// The configuration is missing or has problems; nothing was changed. `EX_CONFIG` of `sysexits.h`, so that
     /// `RestartPreventExitStatus=78` keeps systemd from trying again what cannot work.
     BadConfig,
-    /// A second signal cut a graceful stop short: connections were lost. 128 + SIGINT, as shells count.
-    CutShort,
+    /// The grace time of a stop was over before every connection had finished; the rest was cut.
+    GraceOver,
+    /// A second signal cut a graceful stop short. 128 + SIGINT, as shells count.
+    Stopped,
 }
 
 impl Exit {
     /// Every way to end, by number.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Ok, Self::Failed, Self::Usage, Self::BadConfig, Self::CutShort];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Ok, Self::Failed, Self::Usage, Self::GraceOver, Self::BadConfig, Self::Stopped];
 
     /// The number.
     pub(crate) const fn code(self) -> u8 {
@@ -32,7 +34,8 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::BadConfig => 78,
-            Self::CutShort => 130,
+            Self::GraceOver => 3,
+            Self::Stopped => 130,
         }
     }
 
@@ -43,7 +46,8 @@ impl Exit {
             Self::Failed => "It failed at run time.",
             Self::Usage => "The command line is wrong.",
             Self::BadConfig => "The configuration is missing or has problems.",
-            Self::CutShort => "A second signal cut a graceful stop short.",
+            Self::GraceOver => "The grace time of a stop was over; the connections that were left were cut.",
+            Self::Stopped => "A second signal ended a graceful stop at once; connections were cut.",
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What is said to the user: results on standard output, errors on standard error, colour where it is wanted.
+//! What is said to the user: results on standard output, errors on standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
-use crate::cli::Color;
+use crate::color;
 use crate::exit::Exit;
 
 const RED: &str = "\x1b[1;31m";
@@ -30,16 +30,16 @@ impl Failure {
 }
 
 /// Runs a verb and tells its failure, if any.
-pub(crate) fn tell(color: Color, outcome: Result<Exit, Failure>) -> Exit {
+pub(crate) fn tell(outcome: Result<Exit, Failure>) -> Exit {
     outcome.unwrap_or_else(|failure| {
-        error(color, &failure.message);
+        error(&failure.message);
         failure.exit
     })
 }
 
 /// Writes `error: …` to standard error.
-pub(crate) fn error(color: Color, message: &str) {
-    let (on, off) = if color.on(io::stderr().is_terminal()) { (RED, PLAIN) } else { ("", "") };
+pub(crate) fn error(message: &str) {
+    let (on, off) = if color::stderr() { (RED, PLAIN) } else { ("", "") };
     complain(&format!("{on}error{off}: {message}\n"));
 }
 
@@ -54,15 +54,10 @@ pub(crate) fn complain(text: &str) {
 /// When it cannot be written, as on a full disk. A reader that went away (`| head`) is not an error: it has what
 /// it wanted.
 pub(crate) fn print(text: &str) -> Result<Exit, Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(Exit::Ok),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {}", cause(&error)))),
-    }
+    print_more(text).map(|_| Exit::Ok)
 }
 
-/// Like [`print`], for what goes on and on: false once nobody reads any more.
+/// [`print`] for what goes on and on: false once nobody reads any more.
 pub(crate) fn print_more(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

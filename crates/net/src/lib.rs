@@ -13,6 +13,8 @@ mod dial;
 mod drain;
 mod listen;
 mod relay;
+#[cfg(test)]
+mod relay_tests;
 pub mod rt;
 mod stream;
 mod sys;

@@ -165,6 +165,34 @@ impl AsFd for Stream {
     }
 }
 
+// For libraries that ask for the engine's own traits; the planes use the methods above, and our buffers.
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(s) => Pin::new(s).poll_read(cx, space),
+            Self::Unix(s) => Pin::new(s).poll_read(cx, space),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(s) => Pin::new(s).poll_write(cx, bytes),
+            Self::Unix(s) => Pin::new(s).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was written is the kernel's already.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_finish(cx)
+    }
+}
+
 fn peek(socket: BorrowedFd<'_>, byte: &mut [u8; 1]) -> io::Result<usize> {
     let socket = socket2::SockRef::from(&socket);
     let mut space = [std::mem::MaybeUninit::new(byte[0])];

@@ -19,6 +19,8 @@ mod registry;
 mod registry_build;
 mod snapshot;
 mod target;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use admit::Admitted;

@@ -108,6 +108,6 @@ impl PoolLive {
 
     pub(crate) fn set_budget(&self, percent: u8) {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        *budget = RetryBudget::new(percent, FREE_RETRIES_PER_SECOND);
+        budget.set_limits(percent, FREE_RETRIES_PER_SECOND);
     }
 }

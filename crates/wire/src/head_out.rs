@@ -166,6 +166,7 @@ mod tests {
             ("A: b\r\nC: d\r\n", "A: b\r\nC: d\r\n"),
             ("A:b\r\nC: d\r\nE:\tf\r\n", "A: b\r\nC: d\r\nE: f\r\n"),
             ("A:  b \t\r\nC: d\r\n", "A: b\r\nC: d\r\n"),
+            ("A: b \r\nC: d\t\r\n", "A: b\r\nC: d\r\n"),
             ("A:\r\nB: \r\nC: \t\r\n", "A: \r\nB: \r\nC: \r\n"),
             ("TE: x\r\nA: b\r\nTE: x\r\nTE: x\r\nC: d\r\nE: f\r\nTE: x\r\n", "A: b\r\nC: d\r\nE: f\r\n"),
             ("A:b\r\nTE: x\r\nC:d\r\n", "A: b\r\nC: d\r\n"),

@@ -20,7 +20,7 @@ pub(crate) static POOL: Section = Section {
     keys: &[
         Key::new(
             "algorithm",
-            Kind::Word { words: super::ALGORITHMS, later: &[] },
+            Kind::Word { words: &super::ALGORITHMS, later: &[] },
             Text("round-robin"),
             "How a target is chosen.",
         ),

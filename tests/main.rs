@@ -1,0 +1,6 @@
+//! End to end: the real binary, real sockets, one story per file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // tests
+
+mod support;
+
+mod round_robin;
