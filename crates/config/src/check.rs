@@ -53,7 +53,7 @@ pub(crate) fn config<'a>(cx: &'a Cx<'a>, files: &'a [(usize, DeTable<'a>)]) -> O
     cross::check(cx, &pools, &listeners, &uses);
     cross::binds(cx, &binds, admin.as_ref().map(|admin: &Placed<Admin>| (&admin.value.bind, &admin.place)));
 
-    Some(Config {
+    let config = Config {
         admin: admin.map(|admin| admin.value),
         workers: top::workers(of("workers")),
         grace: of("grace").duration("grace"),
@@ -63,7 +63,9 @@ pub(crate) fn config<'a>(cx: &'a Cx<'a>, files: &'a [(usize, DeTable<'a>)]) -> O
         access_log: top::access_log(of("access_log")),
         listeners: listeners.into_iter().map(|l: Placed<Listener>| l.value.into()).collect(),
         pools: pools.into_iter().map(|p: Placed<Pool>| p.value.into()).collect(),
-    })
+    };
+    cross::something_to_do(cx, &config);
+    Some(config)
 }
 
 /// The named tables of one kind over all files; the first of two that share a name counts.

@@ -279,3 +279,6 @@ fn action_text(action: &Action) -> String {
         Action::Redirect { to, status } => format!("redirect {status} {to}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

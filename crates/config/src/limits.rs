@@ -83,7 +83,7 @@ pub const MAX_IDLE: u64 = 10_000;
 /// Highest priority number: a ladder of more steps is a slip.
 pub const MAX_PRIORITY: u64 = 1_000;
 
-/// Most clients that an affinity table remembers: some 100 bytes each.
+/// Most clients that an affinity table remembers: memory that clients can make us hold.
 pub const MAX_AFFINITY_CLIENTS: u64 = 10_000_000;
 
 /// Most probes in a row before a verdict.

@@ -151,3 +151,6 @@ fn matches(cx: &Cx<'_>, item: &Item<'_>, pattern: &str) -> Vec<(String, String)>
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

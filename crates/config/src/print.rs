@@ -72,6 +72,34 @@ pub(crate) fn value_text(value: &Value) -> String {
 }
 
 fn key_text(key: &str) -> String {
-    let is_bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if is_bare { key.to_owned() } else { toml_edit::Value::from(key).to_string() }
+    toml_edit::Key::new(key).display_repr().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{NoSource, load};
+
+    proptest! {
+        #[test]
+        fn any_text_prints_as_toml_that_reads_the_same(
+            body in "\\PC{0,20}|[\"'\\\\\n\t\u{0}-\u{1f}\u{7f}#={}]{0,12}",
+            query in "[a-z\"'.= é]{1,8}",
+            pid_file in "[a-z/ \"'\\\\é]{1,12}",
+        ) {
+            let quoted = |text: &str| value_text(&Value::Text(text.to_owned()));
+            let text = format!(
+                "pid_file = {}\n[listener.\"a.b\"]\nbind = \":80\"\nprotocol = \"http\"\n\
+                 [[listener.\"a.b\".route]]\nwhen = {{ query = {{ {} = {} }} }}\n\
+                 respond = {{ status = 200, body = {} }}\n",
+                quoted(&pid_file), key_text(&query), quoted(&body), quoted(&body),
+            );
+            let config = load(&text, "x.toml", &NoSource).unwrap_or_else(|problems| panic!("{problems}"));
+            let printed = to_toml(&config);
+            let again = load(&printed, "x.toml", &NoSource);
+            prop_assert_eq!(again.as_ref(), Ok(&config), "{}", printed);
+        }
+    }
 }

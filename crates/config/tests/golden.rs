@@ -107,3 +107,21 @@ fn the_manual_tells_every_key() {
     compare(&root().join("docs/configuration.md"), &reference_markdown(), &mut failures);
     assert!(failures.is_empty(), "docs/configuration.md is not what the keys say; run with UPDATE_GOLDEN=1");
 }
+
+#[test]
+fn every_default_has_its_reason() {
+    let reasons = fs::read_to_string(root().join("docs/defaults.md")).unwrap();
+    // Rows of the manual: | `key` | value | default | meaning |
+    for row in reference_markdown().lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let (key, default) = (cells[0].trim_start_matches("| ").trim_matches('`'), cells[2]);
+        let is_told = reasons.lines().any(|line| {
+            let first = line.split(" | ").next().unwrap_or_default();
+            first == format!("| `{key}`") || first.starts_with("| `") && first.ends_with(&format!(".{key}`"))
+        });
+        assert!(
+            is_told || default == "–" || default == "required",
+            "docs/defaults.md says nothing of `{key}`"
+        );
+    }
+}

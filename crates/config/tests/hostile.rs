@@ -29,7 +29,7 @@ fn mutate(text: &mut Vec<u8>, random: &mut SplitMix64, words: &[&[u8]]) {
     };
     match below(6) {
         0 if at < text.len() => {
-            text[at] = [b'"', b'[', b']', b'=', b'{', b'0', 0, 0xff, b'.', b'\n'][below(10)]
+            text[at] = [b'"', b'[', b']', b'=', b'{', b'0', 0, 0xff, b'.', b'\n'][below(10)];
         }
         1 => drop(text.drain(line(text, at))),
         2 => {
@@ -107,6 +107,8 @@ fn garbage_is_refused_in_bounded_time() {
     refused_in_time(&"\"\n".repeat(200_000), "this is not TOML");
     refused_in_time(&"key = 1\n".repeat(100_000), "this key is written twice");
     refused_in_time("grace = 1e999999999", "must be a duration");
+    refused_in_time(&format!("grace = \"{}\"", "x".repeat(1 << 20)), "write a number and a unit");
+    refused_in_time(&format!("{} = 1", "x".repeat(1 << 20)), "unknown key");
 }
 
 #[test]

@@ -57,10 +57,18 @@ pub(crate) fn load_file(path: &Path) -> Result<Config, LoadError> {
 /// # Errors
 /// Like [`load_file`].
 pub(crate) fn load_stdin() -> Result<Config, LoadError> {
-    let path = PathBuf::from("<stdin>");
+    let origin = "<stdin>";
     let text = read_at_most(io::stdin().lock(), MAX_FILE_BYTES)
-        .map_err(|cause| LoadError::Unreadable { path: path.clone(), cause })?;
-    evenkeel_config::load(&text, &path.to_string_lossy(), &Files::beside(&path)).map_err(LoadError::Problems)
+        .map_err(|cause| LoadError::Unreadable { path: origin.into(), cause })?;
+    load_text(&text, origin).map_err(LoadError::Problems)
+}
+
+/// Checks a text as if it lay in the current folder; `origin` names it in messages.
+///
+/// # Errors
+/// All its problems.
+pub(crate) fn load_text(text: &str, origin: &str) -> Result<Config, Problems> {
+    evenkeel_config::load(text, origin, &Files::beside(Path::new(origin)))
 }
 
 /// The files that this one includes now, as far as they can be read; whether it has problems does not matter.
@@ -175,8 +183,8 @@ fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     Ok(names)
 }
 
-/// Whether the name matches a pattern in which `*` stands for any part, even an empty one. Linear but for one
-/// step back to the last `*`, so no pattern is slow.
+/// Whether the name matches a pattern in which `*` stands for any part, even an empty one. It steps back to the last
+/// `*` alone: at worst the product of both lengths, not a power of them.
 fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);

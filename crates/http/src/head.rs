@@ -6,7 +6,7 @@ use evenkeel_base::{ClientAddr, Reason};
 use evenkeel_config::HttpSettings;
 use evenkeel_net::Buffer;
 use evenkeel_route::canonical_path;
-use evenkeel_state::ListenerView;
+use evenkeel_state::{ListenerView, RouteAction};
 use evenkeel_wire::{
     Asked, Forwarding, Framing, Kinds, Limits, Method, Parsed, Progress, RequestHead,
     ResponseHead, Scratch, Version, end_head, forwarded, parse_request, parse_response, write_chunked,
@@ -87,7 +87,7 @@ pub(crate) fn read_ask(
     let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
     let path = if path == "*" { path.into() } else { canonical_path(path)? };
     let choice = route(reading, &request, &path, query)?;
-    write_head(head, &request, &path, query, reading);
+    write_head(head, &request, &path, query, reading, choice);
     let text = reading.log.then(|| text_of(&request, &path, query));
     let ask = Ask {
         method: request.method,
@@ -196,7 +196,14 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn write_head(out: &mut Vec<u8>, request: &RequestHead<'_>, path: &str, query: &str, reading: &Reading<'_>) {
+fn write_head(
+    out: &mut Vec<u8>,
+    request: &RequestHead<'_>,
+    path: &str,
+    query: &str,
+    reading: &Reading<'_>,
+    choice: Choice,
+) {
     let http = &reading.view.config.http;
     let forwarding = Forwarding {
         client: reading.client.ip(),
@@ -207,8 +214,8 @@ fn write_head(out: &mut Vec<u8>, request: &RequestHead<'_>, path: &str, query: &
     write_target_line(out, request, path, query);
     write_fields(out, &request.fields, forwarding.skip());
     if request.host.is_empty() {
-        // HTTP/1.0 need not name a host, HTTP/1.1 must.
-        write_field(out, "host", b"");
+        // HTTP/1.0 need not name a host, HTTP/1.1 must: as with nginx, it is the pool's name then.
+        write_field(out, "host", pool_name(reading.view, choice).as_bytes());
     }
     if request.framing == Framing::Chunked {
         write_chunked(out);
@@ -219,6 +226,17 @@ fn write_head(out: &mut Vec<u8>, request: &RequestHead<'_>, path: &str, query: &
     }
     forwarded(out, &request.fields, &forwarding);
     end_head(out);
+}
+
+fn pool_name(view: &ListenerView, choice: Choice) -> &str {
+    let pool = match choice {
+        Choice::Default => view.default.as_ref(),
+        Choice::Route(index) => match view.actions.get(index) {
+            Some(RouteAction::Pool(pool)) => Some(pool),
+            _ => None,
+        },
+    };
+    pool.map_or("", |pool| pool.name().as_str())
 }
 
 fn write_target_line(out: &mut Vec<u8>, request: &RequestHead<'_>, path: &str, query: &str) {

@@ -202,7 +202,7 @@ impl fmt::Debug for Field<'_> {
 }
 
 impl Scratch {
-    /// Room for [`MAX_HEADERS`](crate::MAX_HEADERS) fields (about 7 KiB).
+    /// Room for [`MAX_HEADERS`](crate::MAX_HEADERS) fields (6 KiB).
     pub fn new() -> Self {
         Self { entries: Vec::with_capacity(crate::MAX_HEADERS) }
     }

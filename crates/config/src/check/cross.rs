@@ -7,7 +7,7 @@ use evenkeel_base::BindAddr;
 
 use super::listener::Bind;
 use super::{Placed, PoolUse};
-use crate::checked::{Listener, Pool};
+use crate::checked::{Config, Listener, Pool};
 use crate::limits::{MAX_LISTENERS, MAX_POOLS, MAX_ROUTES};
 use crate::problem::Place;
 use crate::read::Cx;
@@ -20,11 +20,16 @@ pub(super) fn check(cx: &Cx<'_>, pools: &[Placed<Pool>], listeners: &[Placed<Lis
     too_many(cx, "listeners", listeners.len(), MAX_LISTENERS, beyond(MAX_LISTENERS));
     too_many(cx, "pools", pools.len(), MAX_POOLS, pools.get(MAX_POOLS).map(|p| &p.place));
     too_many(cx, "routes", routes, MAX_ROUTES, listeners.last().map(|l| &l.place));
-    if listeners.is_empty() && !cx.has_problems() {
+    unknown_pools(cx, pools, uses);
+}
+
+/// A configuration without listeners would take away all there are.
+pub(super) fn something_to_do(cx: &Cx<'_>, config: &Config) {
+    // Whatever else is wrong may be why there is none.
+    if config.listeners.is_empty() && !cx.has_problems() {
         let advice = "add a [listener.NAME] with bind, protocol and pool";
         cx.problem(&Place::default(), "there is nothing to listen on", Some(advice.into()));
     }
-    unknown_pools(cx, pools, uses);
 }
 
 fn too_many(cx: &Cx<'_>, what: &str, count: usize, most: usize, place: Option<&Place>) {

@@ -77,7 +77,10 @@ pub(crate) static POOL: Section = Section {
         ),
         Key::later("send_proxy_protocol", "HTTP targets get the client's address in X-Forwarded-For"),
         Key::later("breaker", "[pool.NAME.passive] takes failing targets out, and lets them back in"),
-        Key::later("discover", "name a host in targets: all its addresses are used, and asked for again"),
+        Key::later(
+            "discover",
+            "name a host in targets: it follows DNS, and runtime changes go through the API",
+        ),
     ],
 };
 
@@ -90,7 +93,8 @@ pub(crate) static TARGET: Section = Section {
             "address",
             Kind::Form { what: ADDRESS },
             Required,
-            "Where it is. A name is resolved again and again; all its addresses are used.",
+            "Where it is. A name stays one target: it is asked for again as its TTL says, and its addresses are dialled in \
+             order until one accepts.",
         ),
         Key::new(
             "weight",

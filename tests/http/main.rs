@@ -1,0 +1,5 @@
+//! End to end, what clients send us over HTTP: the real binary, real sockets, one story per file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // tests
+
+#[path = "../support.rs"]
+mod support;
