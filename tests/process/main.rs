@@ -3,3 +3,22 @@
 
 #[path = "../support.rs"]
 mod support;
+mod world;
+
+mod api_fuzz;
+mod bad_config;
+mod cli;
+mod clock;
+mod demo;
+mod descriptors;
+mod listeners_live;
+mod logs;
+mod memory;
+mod metrics;
+mod names;
+mod panic;
+mod ports;
+mod reload;
+mod save;
+mod start;
+mod stop;

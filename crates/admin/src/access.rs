@@ -71,7 +71,11 @@ fn is_same(given: &[u8], secret: &[u8]) -> bool {
 /// A web page that somebody visits must neither change nor read anything here (CVE-2026-27589 is that flaw
 /// elsewhere). `loopback` is the address that is listened on, when it is one: then the name that was asked for
 /// must be one of this machine, or a page could have its own name resolve to it (DNS rebinding).
-pub(crate) fn check_origin(uri: &Uri, headers: &HeaderMap, loopback: Option<SocketAddr>) -> Result<(), Refusal> {
+pub(crate) fn check_origin(
+    uri: &Uri,
+    headers: &HeaderMap,
+    loopback: Option<SocketAddr>,
+) -> Result<(), Refusal> {
     let host = host(headers)?;
     if let Some(bound) = loopback {
         let named = host.into_iter().chain(uri.authority().map(|authority| authority.as_str()));
@@ -88,7 +92,8 @@ pub(crate) fn check_origin(uri: &Uri, headers: &HeaderMap, loopback: Option<Sock
         let origin = origin.to_str().ok().and_then(split_origin);
         let is_ours = origin.zip(host).is_some_and(|((authority, port), host)| {
             let (ours, theirs) = (split_host(host), split_host(authority));
-            let with_port = |(name, given): (&str, Option<u16>)| (name.to_ascii_lowercase(), given.unwrap_or(port));
+            let with_port =
+                |(name, given): (&str, Option<u16>)| (name.to_ascii_lowercase(), given.unwrap_or(port));
             ours.map(with_port).is_some_and(|ours| theirs.map(with_port) == Some(ours))
         });
         if !is_ours {
@@ -196,7 +201,8 @@ mod tests {
     #[test]
     fn the_token_matrix() {
         let access = Access::new(Some(Secret("s3cret".into())), false);
-        let admits = |path: &str, pairs: &[(&'static str, &str)]| access.admits(path, &headers(pairs)).is_ok();
+        let admits =
+            |path: &str, pairs: &[(&'static str, &str)]| access.admits(path, &headers(pairs)).is_ok();
         for path in ["/health", "/ready"] {
             assert!(admits(path, &[]));
         }
@@ -205,7 +211,16 @@ mod tests {
             assert!(admits(path, &[("authorization", "Bearer s3cret")]), "{path}");
             assert!(admits(path, &[("authorization", "bearer  s3cret ")]), "{path}");
         }
-        for wrong in ["", "s3cret", "Basic s3cret", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3crets", "Bearers3cret"] {
+        for wrong in [
+            "",
+            "s3cret",
+            "Basic s3cret",
+            "Bearer",
+            "Bearer ",
+            "Bearer s3cre",
+            "Bearer s3crets",
+            "Bearers3cret",
+        ] {
             assert!(!admits("/api/v1/status", &[("authorization", wrong)]), "{wrong}");
         }
         let twice = [("authorization", "Bearer s3cret"), ("authorization", "Bearer s3cret")];
@@ -259,7 +274,9 @@ mod tests {
     #[test]
     fn a_rebound_name_is_refused_on_loopback() {
         let names = |bound: &str, host: &str| origin(&[("host", host)], Some(bound));
-        for host in ["localhost", "LOCALHOST:9900", "127.0.0.1:9900", "[::1]:9900", "127.0.0.1", "localhost:1"] {
+        for host in
+            ["localhost", "LOCALHOST:9900", "127.0.0.1:9900", "[::1]:9900", "127.0.0.1", "localhost:1"]
+        {
             assert!(names("127.0.0.1:9900", host), "{host}");
         }
         assert!(names("127.0.0.2:9900", "127.0.0.2:9900"));
@@ -298,7 +315,9 @@ mod tests {
         assert!(check(Method::POST, targets, None, true));
         assert!(check(Method::GET, targets, Some("text/plain"), false));
         assert!(check(Method::PUT, "/api/v1/config", Some("application/toml"), false));
-        for content in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonp")] {
+        for content in
+            [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonp")]
+        {
             for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
                 assert!(!check(method, targets, content, false), "{content:?}");
             }

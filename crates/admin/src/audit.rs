@@ -9,8 +9,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant, SystemTime};
 
 use evenkeel_base::ClientAddr;
 use serde::Serialize;
@@ -46,24 +46,29 @@ impl AuditLog {
     /// moved away or removed, the next line starts a new one, so no signal is needed to rotate it.
     ///
     /// # Errors
-    /// When the file cannot be opened, or the thread cannot be started.
+    /// When the file cannot be opened for appending.
     pub fn open(path: Option<&Path>) -> io::Result<Self> {
-        match path {
-            None => Self::to_writer(io::stderr()),
+        Ok(match path {
+            None => Self::stderr(),
             Some(path) => Self::to_writer(AppendedFile { file: open(path)?, path: path.to_owned() }),
-        }
+        })
     }
 
-    /// Writes lines to `out`, from a thread of its own. Each line is one `write_all`.
-    ///
-    /// # Errors
-    /// When the thread cannot be started.
-    pub fn to_writer(out: impl Write + Send + 'static) -> io::Result<Self> {
+    /// Writes to standard error.
+    pub fn stderr() -> Self {
+        Self::to_writer(io::stderr())
+    }
+
+    /// Writes lines to `out`, from a thread of its own. Each line is one `write_all`. Should the thread not
+    /// start, every line counts as lost.
+    pub fn to_writer(out: impl Write + Send + 'static) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
         let shared = Arc::new(Shared { sender, dropped: Arc::clone(&dropped) });
-        std::thread::Builder::new().name("audit-log".into()).spawn(move || write_all(out, &receiver, &dropped))?;
-        Ok(Self { shared })
+        let thread = std::thread::Builder::new().name("audit-log".into());
+        // Without the thread the channel is closed, and recording counts what it cannot send.
+        let _ = thread.spawn(move || write_all(out, &receiver, &dropped));
+        Self { shared }
     }
 
     /// Lines that were lost, because the writer lagged or failed.
@@ -75,19 +80,17 @@ impl AuditLog {
     /// the process, and for tests.
     pub fn flush(&self, timeout: Duration) -> bool {
         let (sender, receiver) = sync_channel(1);
-        let deadline = std::time::Instant::now() + timeout;
+        let deadline = Instant::now() + timeout;
         let mut message = Message::Flush(sender);
-        loop {
-            match self.shared.sender.try_send(message) {
-                Ok(()) => break,
-                Err(std::sync::mpsc::TrySendError::Full(back)) if std::time::Instant::now() < deadline => {
-                    message = back;
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err(_) => return false,
+        while let Err(TrySendError::Full(back)) = self.shared.sender.try_send(message) {
+            if Instant::now() >= deadline {
+                return false;
             }
+            message = back;
+            std::thread::sleep(Duration::from_millis(1));
         }
-        receiver.recv_timeout(deadline.saturating_duration_since(std::time::Instant::now())).is_ok()
+        // With the writer's thread gone nothing answers, and the sender went with the message.
+        receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
     }
 
     /// Records one change, done or refused. Never waits.
@@ -233,7 +236,7 @@ mod tests {
             }
         }
         let (go, wait) = channel();
-        let log = AuditLog::to_writer(Stuck(wait)).unwrap();
+        let log = AuditLog::to_writer(Stuck(wait));
         for _ in 0..WAITING + 100 {
             log.record(&entry("x"));
         }
@@ -254,7 +257,7 @@ mod tests {
                 Ok(())
             }
         }
-        let log = AuditLog::to_writer(Full).unwrap();
+        let log = AuditLog::to_writer(Full);
         log.record(&entry("x"));
         assert!(log.flush(SOON));
         assert_eq!(log.dropped(), 1);

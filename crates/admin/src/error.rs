@@ -32,8 +32,9 @@ fn status(reason: Reason) -> StatusCode {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (status(self.reason), Json(body(self.reason, self.message, self.at, self.problems)))
-            .into_response();
+        let mut response =
+            (status(self.reason), Json(body(self.reason, self.message, self.at, self.problems)))
+                .into_response();
         let headers = response.headers_mut();
         headers.insert(REASON_HEADER, HeaderValue::from_static(self.reason.as_str()));
         if self.reason == Reason::Unauthorized {

@@ -171,8 +171,8 @@ fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 /// The field that an error is about, and its innermost message. In the chain, the error that knows the field is
 /// the one around the innermost, and writes itself as `field: message`.
 fn told(error: &dyn Error) -> (Option<String>, String) {
-    let chain: Vec<String> =
-        std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+    let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source());
+    let chain: Vec<String> = causes.map(ToString::to_string).collect();
     let message = chain.last().cloned().unwrap_or_else(|| error.to_string());
     let field = chain.iter().rev().find_map(|around| {
         let field = around.strip_suffix(message.as_str())?.strip_suffix(": ")?;
@@ -190,7 +190,7 @@ fn quoted(message: &str) -> Option<String> {
 }
 
 fn json_place(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut chain = std::iter::successors(Some(error), |cause| cause.source());
+    let mut chain = std::iter::successors(Some(error), |cause: &&(dyn Error + 'static)| (*cause).source());
     let error = chain.find_map(|cause| cause.downcast_ref::<serde_json::Error>())?;
     Some(format!("{}:{}", error.line(), error.column()))
 }

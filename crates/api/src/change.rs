@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_not_written_and_what_is_lifted_is() {
-        let lift = EditTarget { max_connections: Some(None), state: Some(Duty::Draining), ..Default::default() };
+        let lift =
+            EditTarget { max_connections: Some(None), state: Some(Duty::Draining), ..Default::default() };
         let text = serde_json::to_string(&lift).unwrap();
         assert_eq!(text, r#"{"max_connections":null,"state":"draining"}"#);
         assert_eq!(edit(&text).unwrap(), lift);

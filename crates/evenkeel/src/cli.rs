@@ -14,7 +14,8 @@ use evenkeel_base::{PoolName, TargetAddr};
 
 use crate::client::{ApiUrl, Token};
 use crate::color::Color;
-pub(crate) use values::{Limit, Probe, States};
+use crate::screen::Failure;
+pub(crate) use values::{AdminBind, Limit, Probe, States};
 
 /// Algorithms by name, for help and completions; `evenkeel-config` decides what they mean.
 const ALGORITHMS: [&str; 11] = [
@@ -57,6 +58,23 @@ pub(crate) struct Global {
     pub(crate) color: Color,
 }
 
+impl Global {
+    /// Refuses what would be ignored.
+    ///
+    /// # Errors
+    /// When the verb does not talk to a running process, and is told how to.
+    pub(crate) fn check(&self, verb: &Verb) -> Result<(), Failure> {
+        if verb.calls_api() || (self.api.is_none() && self.token.is_none()) {
+            return Ok(());
+        }
+        let option = if self.api.is_some() { "--api" } else { "--token" };
+        Err(Failure::usage(format!(
+            "{option} is for verbs that talk to a running evenkeel; to serve, [admin] in the configuration (or --admin) \
+             says where the API listens"
+        )))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Serve what a configuration file says
@@ -96,7 +114,7 @@ pub(crate) enum Verb {
 
 impl Verb {
     /// Whether it talks to a running process.
-    pub(crate) fn calls_api(&self) -> bool {
+    fn calls_api(&self) -> bool {
         matches!(self, Self::Reload | Self::Status(_) | Self::Target(_) | Self::Connection(_))
     }
 }
@@ -128,7 +146,7 @@ pub(crate) struct OneLine {
     /// Where the admin API listens, or off. Beyond loopback it takes EVENKEEL_ADMIN_TOKEN, which guards it whenever
     /// it is set
     #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:9900")]
-    pub(crate) admin: String,
+    pub(crate) admin: AdminBind,
     /// Data workers; one per CPU when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(values::MAX_WORKERS)))]
     pub(crate) workers: Option<u16>,

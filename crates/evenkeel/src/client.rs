@@ -65,7 +65,8 @@ impl Client {
             .map_err(|error| Failure::failed(format!("cannot start the client: {}", cause(&error))))
     }
 
-    fn to(url: ApiUrl, token: Option<Token>, timeout: Duration) -> io::Result<Self> {
+    /// A client of this process.
+    pub(crate) fn to(url: ApiUrl, token: Option<Token>, timeout: Duration) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { url, token, timeout, connection: None, runtime: Some(runtime) })
     }
@@ -92,7 +93,8 @@ impl Client {
     /// # Errors
     /// [`ApiError::Garbled`].
     pub(crate) fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ApiError> {
-        serde_json::from_slice(body).map_err(|error| self.garbled(&format!("its answer does not fit: {error}")))
+        serde_json::from_slice(body)
+            .map_err(|error| self.garbled(&format!("its answer does not fit: {error}")))
     }
 
     fn ask(&mut self, method: &Method, path: &str, body: Option<String>) -> Result<Bytes, ApiError> {

@@ -5,35 +5,46 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use evenkeel_admin::{Access, AuditLog, Control, Facts, Refusal, SavedEdit};
+use evenkeel_admin::{Access, AuditLog, Control, Facts, Listening, Refusal, SavedEdit};
 use evenkeel_api::Plan;
-use evenkeel_base::{BindAddr, Reason};
+use evenkeel_base::Reason;
+use evenkeel_config::Change;
 use evenkeel_config::edit::{self, EditError, TargetEdit};
-use evenkeel_config::{Change, Config};
 use evenkeel_net::BoundSocket;
+use evenkeel_state::Registry;
 
 use crate::process::{Process, Refused};
 use crate::source::{included_files, load_text};
 
 /// Serves the admin API until the process ends.
-pub(crate) async fn serve(process: Arc<Process>, socket: BoundSocket, address: BindAddr) {
-    let Some(admin) = process.registry.snapshot().config.admin.clone() else { return };
-    let access = Access::new(admin.token, admin.open_metrics, &address);
-    let audit = match AuditLog::open(admin.audit_log.as_deref()) {
-        Ok(audit) => audit,
-        Err(error) => {
-            eprintln!("evenkeel: {error}; changes are recorded on standard error instead");
-            AuditLog::stderr()
-        }
-    };
+pub(crate) async fn serve(process: Arc<Process>, socket: BoundSocket) {
+    let registry = &process.registry;
+    let Some(admin) = registry.snapshot().config.admin.clone() else { return };
+    let audit = AuditLog::open(admin.audit_log.as_deref()).or_else(|error| {
+        eprintln!("evenkeel: cannot open the audit log: {error}; changes are recorded on standard error");
+        AuditLog::open(None)
+    });
+    let Ok(audit) = audit else { return };
+    let access = Access::new(admin.token, admin.open_metrics);
     let control = Arc::new(Running { process: Arc::clone(&process) });
-    let router = evenkeel_admin::router(Arc::clone(&process.registry), control, access, audit);
-    let served = match socket {
-        BoundSocket::Tcp(listener) => evenkeel_admin::serve_tcp(listener, router).await,
-        BoundSocket::Unix(listener) => evenkeel_admin::serve_unix(listener, router).await,
+    let router = evenkeel_admin::router(Arc::clone(registry), control, access.clone(), audit);
+    tokio::spawn(follow_token(Arc::clone(registry), access));
+    let listening = match socket {
+        BoundSocket::Tcp(listener) => Listening::Tcp(listener),
+        BoundSocket::Unix(listener) => Listening::Unix(listener),
     };
-    if let Err(error) = served {
+    if let Err(error) = evenkeel_admin::serve(vec![listening], router, std::future::pending()).await {
         eprintln!("evenkeel: the admin API has ended: {error}");
+    }
+}
+
+/// A reload may bring another token; it counts from the next call on.
+async fn follow_token(registry: Arc<Registry>, access: Access) {
+    let mut changes = registry.subscribe();
+    while changes.changed().await.is_ok() {
+        if let Some(admin) = &registry.snapshot().config.admin {
+            access.set(admin.token.clone(), admin.open_metrics);
+        }
     }
 }
 

@@ -105,7 +105,8 @@ fn serve_origin(client: TcpStream, name: &str) -> Option<()> {
         }
         std::io::copy(&mut reader.by_ref().take(length as u64), &mut std::io::sink()).ok()?;
         let body = format!("hello from {name}\n");
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n", body.len());
         out.write_all((head + &body).as_bytes()).ok()?;
     }
 }

@@ -19,13 +19,13 @@ pub(crate) enum Exit {
     /// The grace time of a stop was over before every connection had finished; the rest was cut.
     GraceOver,
     /// A second signal cut a graceful stop short. 128 + SIGINT, as shells count.
-    Stopped,
+    CutShort,
 }
 
 impl Exit {
     /// Every way to end, by number.
     pub(crate) const ALL: [Self; 6] =
-        [Self::Ok, Self::Failed, Self::Usage, Self::GraceOver, Self::BadConfig, Self::Stopped];
+        [Self::Ok, Self::Failed, Self::Usage, Self::GraceOver, Self::BadConfig, Self::CutShort];
 
     /// The number.
     pub(crate) const fn code(self) -> u8 {
@@ -35,7 +35,7 @@ impl Exit {
             Self::Usage => 2,
             Self::BadConfig => 78,
             Self::GraceOver => 3,
-            Self::Stopped => 130,
+            Self::CutShort => 130,
         }
     }
 
@@ -47,7 +47,7 @@ impl Exit {
             Self::Usage => "The command line is wrong.",
             Self::BadConfig => "The configuration is missing or has problems.",
             Self::GraceOver => "The grace time of a stop was over; the connections that were left were cut.",
-            Self::Stopped => "A second signal ended a graceful stop at once; connections were cut.",
+            Self::CutShort => "A second signal ended a graceful stop at once; connections were cut.",
         }
     }
 }

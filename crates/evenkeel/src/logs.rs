@@ -80,7 +80,9 @@ pub(crate) async fn tell_events(registry: Arc<Registry>) {
     loop {
         let line = match events.recv().await {
             Ok(event) => line_of(&event),
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(lost)) => format!("evenkeel: {lost} events untold"),
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(lost)) => {
+                format!("evenkeel: {lost} events untold")
+            }
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         };
         // Full means that nobody reads standard error; the API still has the events.
@@ -95,7 +97,9 @@ fn line_of(event: &Event) -> String {
             let (from, to) = (from.unwrap_or("absent"), to.unwrap_or("absent"));
             format!("evenkeel: pool {pool}: target {target} {from} → {to} ({reason})")
         }
-        EventKind::Listener { listener, change } => format!("evenkeel: listener {listener}: {change} ({reason})"),
+        EventKind::Listener { listener, change } => {
+            format!("evenkeel: listener {listener}: {change} ({reason})")
+        }
         EventKind::Config { lines, adopted: true } if lines.is_empty() => {
             "evenkeel: configuration reloaded, nothing changed".to_owned()
         }

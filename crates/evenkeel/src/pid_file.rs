@@ -23,7 +23,8 @@ pub(crate) fn write(path: &Path) -> Result<PidFile, String> {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // Another process may have written its own in the meantime.
-        let ours = std::fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
+        let ours =
+            std::fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
         if ours {
             let _ = std::fs::remove_file(&self.0);
         }

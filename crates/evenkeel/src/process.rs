@@ -69,7 +69,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(registry: Arc<Registry>, path: Option<PathBuf>, workers: usize, listeners: Listeners) -> Self {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        path: Option<PathBuf>,
+        workers: usize,
+        listeners: Listeners,
+    ) -> Self {
         Self {
             registry,
             path,

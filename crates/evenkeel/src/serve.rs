@@ -43,6 +43,7 @@ pub(crate) fn run_config(config: Config) -> Exit {
 }
 
 fn run(config: Config, path: Option<PathBuf>) -> Exit {
+    control::started();
     // Without it the limit that is in force stays; running out of it is handled where it happens.
     let _ = evenkeel_net::raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -88,8 +89,8 @@ async fn serve(config: Config, path: Option<PathBuf>) -> Exit {
     tokio::spawn(evenkeel_probe::run(Arc::clone(&registry), seed));
     tokio::spawn(evenkeel_discover::run(Arc::clone(&registry)));
     let admin_address = admin.as_ref().map(|(_, address)| address.clone());
-    if let Some((socket, address)) = admin {
-        tokio::spawn(control::serve(Arc::clone(&process), socket, address));
+    if let Some((socket, _)) = admin {
+        tokio::spawn(control::serve(Arc::clone(&process), socket));
     }
     if watching {
         watch::start(&process);
@@ -135,8 +136,9 @@ fn start_workers(
 }
 
 fn bind_admin(address: &BindAddr) -> Result<(BoundSocket, BindAddr), String> {
-    let (mut sockets, got) = evenkeel_net::bind(address, 128, 1, false)
-        .map_err(|error| format!("admin API: {error}; `[admin] bind` (or --admin) says where, \"off\" turns it off"))?;
+    let (mut sockets, got) = evenkeel_net::bind(address, 128, 1, false).map_err(|error| {
+        format!("admin API: {error}; `[admin] bind` (or --admin) says where, \"off\" turns it off")
+    })?;
     match sockets.pop() {
         Some(socket) => Ok((socket, got)),
         None => Err("admin API: no socket was bound".to_owned()),

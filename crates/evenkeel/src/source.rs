@@ -49,7 +49,7 @@ impl std::error::Error for LoadError {}
 pub(crate) fn load_file(path: &Path) -> Result<Config, LoadError> {
     let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
     let text = read_text(path, MAX_FILE_BYTES).map_err(unreadable)?;
-    evenkeel_config::load(&text, &path.to_string_lossy(), &Files::beside(path)).map_err(LoadError::Problems)
+    load_text(&text, path).map_err(LoadError::Problems)
 }
 
 /// Reads and checks the configuration that comes in on standard input, as if it lay in the current folder.
@@ -57,18 +57,18 @@ pub(crate) fn load_file(path: &Path) -> Result<Config, LoadError> {
 /// # Errors
 /// Like [`load_file`].
 pub(crate) fn load_stdin() -> Result<Config, LoadError> {
-    let origin = "<stdin>";
+    let path = Path::new("<stdin>");
     let text = read_at_most(io::stdin().lock(), MAX_FILE_BYTES)
-        .map_err(|cause| LoadError::Unreadable { path: origin.into(), cause })?;
-    load_text(&text, origin).map_err(LoadError::Problems)
+        .map_err(|cause| LoadError::Unreadable { path: path.to_owned(), cause })?;
+    load_text(&text, path).map_err(LoadError::Problems)
 }
 
-/// Checks a text as if it lay in the current folder; `origin` names it in messages.
+/// Checks a text as if it stood in the file of this path; that file need not be there.
 ///
 /// # Errors
 /// All its problems.
-pub(crate) fn load_text(text: &str, origin: &str) -> Result<Config, Problems> {
-    evenkeel_config::load(text, origin, &Files::beside(Path::new(origin)))
+pub(crate) fn load_text(text: &str, path: &Path) -> Result<Config, Problems> {
+    evenkeel_config::load(text, &path.to_string_lossy(), &Files::beside(path))
 }
 
 /// The files that this one includes now, as far as they can be read; whether it has problems does not matter.

@@ -37,8 +37,10 @@ async fn next(signal: &mut Option<Signal>) {
 
 /// Waits until the process is asked to stop.
 pub(crate) async fn asked() -> Asked {
-    let mut asked =
-        Asked { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() };
+    let mut asked = Asked {
+        terminate: signal(SignalKind::terminate()).ok(),
+        interrupt: signal(SignalKind::interrupt()).ok(),
+    };
     asked.again().await;
     asked
 }

@@ -51,7 +51,9 @@ pub(crate) fn refusal(out: &mut Vec<u8>, reason: Reason, manner: Manner) {
     let body = if manner.html {
         let phrase = phrase(status);
         let (name, meaning) = (reason.as_str(), reason.meaning());
-        format!("<!doctype html><title>{status} {phrase}</title><h1>{status} {phrase}</h1><p>{meaning} <code>{name}</code>\n")
+        format!(
+            "<!doctype html><title>{status} {phrase}</title><h1>{status} {phrase}</h1><p>{meaning} <code>{name}</code>\n"
+        )
     } else {
         let (name, meaning) = (reason.as_str(), reason.meaning());
         format!("{{\"error\":{{\"reason\":\"{name}\",\"message\":\"{meaning}\"}}}}\n")

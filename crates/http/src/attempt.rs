@@ -101,7 +101,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// Sends the request and reads the head of its final answer; interim answers are passed on.
-    pub(crate) async fn answer(&mut self, expecting: &Expecting, head: &mut Vec<u8>) -> Result<Reply, Trouble> {
+    pub(crate) async fn answer(
+        &mut self,
+        expecting: &Expecting,
+        head: &mut Vec<u8>,
+    ) -> Result<Reply, Trouble> {
         for _ in 0..=MAX_INTERIM {
             let reply = std::future::poll_fn(|cx| self.poll_answer(cx, expecting, head)).await?;
             if reply.status >= 200 || reply.upgrade {

@@ -46,7 +46,8 @@ impl Client {
         while at < bytes.len() {
             self.deadline.set(timeout);
             let stream = &mut self.stream;
-            let written = self.deadline.guard(|cx| stream.poll_write(cx, &[IoSlice::new(&bytes[at..])])).await;
+            let written =
+                self.deadline.guard(|cx| stream.poll_write(cx, &[IoSlice::new(&bytes[at..])])).await;
             match written {
                 Some(Ok(n)) if n > 0 => at += n,
                 Some(_) => return Err(Reason::ClientReset),

@@ -66,7 +66,9 @@ impl<D: Dial + 'static> Connection<'_, D> {
                 Err(Stop::Refuse(reason)) => self.refuse(reason).await,
             };
             match next {
-                Next::Another if self.client.ended && !self.client.has_bytes() => return Reason::ClientClosed,
+                Next::Another if self.client.ended && !self.client.has_bytes() => {
+                    return Reason::ClientClosed;
+                }
                 Next::Another => {}
                 Next::Linger => {
                     self.client.linger(&self.plane.buffers).await;

@@ -75,7 +75,9 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             Choice::Route(index) => match &view.actions[index] {
                 RouteAction::Pool(pool) => Some(pool),
                 RouteAction::Respond { status, body } => {
-                    return self.own(*status, |out, manner| answer::route_response(out, *status, body, manner)).await;
+                    return self
+                        .own(*status, |out, manner| answer::route_response(out, *status, body, manner))
+                        .await;
                 }
                 RouteAction::Redirect { to, status } => {
                     return self.own(*status, |out, manner| answer::redirect(out, *status, to, manner)).await;
@@ -192,7 +194,8 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         };
         let mut reply_head = self.plane.heads.lend();
         let (buffers, scratch) = (&self.plane.buffers, &self.plane.scratch);
-        let mut attempt = Attempt::new(self.client, &mut target, &mut upload, &mut answer, http, buffers, scratch);
+        let mut attempt =
+            Attempt::new(self.client, &mut target, &mut upload, &mut answer, http, buffers, scratch);
         let reply = attempt.answer(&expecting, &mut reply_head).await;
         let received = attempt.received();
         match reply {
@@ -238,8 +241,15 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let mut download = Pump::new(reply.head, reply.framing, reply.coding, u64::MAX, buffers);
         let http = &self.view.config.http;
         let scratch = &self.plane.scratch;
-        let mut attempt =
-            Attempt::new(self.client, &mut leg.target, &mut leg.upload, &mut leg.answer, http, buffers, scratch);
+        let mut attempt = Attempt::new(
+            self.client,
+            &mut leg.target,
+            &mut leg.upload,
+            &mut leg.answer,
+            http,
+            buffers,
+            scratch,
+        );
         let delivered = attempt.deliver(&mut download).await;
         let sent = attempt.request_is_sent();
         self.count(lease, &leg.upload, download.moved());
@@ -288,15 +298,16 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let down = Direction::new(&self.plane.buffers, Some(leg.answer), None, true);
         let (listener, cell, live) = (self.admitted.cell(), lease.cell(), &self.admitted.live);
         let idle = self.view.config.idle_timeout;
-        let end = relay(&mut self.client.stream, &mut leg.target.stream, up, down, idle, |to_target, to_client| {
-            listener.bytes_in.add(to_target);
-            listener.bytes_out.add(to_client);
-            cell.bytes_to.add(to_target);
-            cell.bytes_from.add(to_client);
-            live.bytes_in.add(to_target);
-            live.bytes_out.add(to_client);
-        })
-        .await;
+        let end =
+            relay(&mut self.client.stream, &mut leg.target.stream, up, down, idle, |to_target, to_client| {
+                listener.bytes_in.add(to_target);
+                listener.bytes_out.add(to_client);
+                cell.bytes_to.add(to_target);
+                cell.bytes_from.add(to_client);
+                live.bytes_in.add(to_target);
+                live.bytes_out.add(to_client);
+            })
+            .await;
         self.course.bytes_in += end.to_target;
         self.course.bytes_out += end.to_client;
         self.gone(end.reason)

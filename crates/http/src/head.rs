@@ -8,9 +8,9 @@ use evenkeel_net::Buffer;
 use evenkeel_route::canonical_path;
 use evenkeel_state::{ListenerView, RouteAction};
 use evenkeel_wire::{
-    Asked, Forwarding, Framing, Kinds, Limits, Method, Parsed, Progress, RequestHead,
-    ResponseHead, Scratch, Version, end_head, forwarded, parse_request, parse_response, write_chunked,
-    write_field, write_fields, write_request_line, write_response_head,
+    Asked, Forwarding, Framing, Kinds, Limits, Method, Parsed, Progress, RequestHead, ResponseHead, Scratch,
+    Version, end_head, forwarded, parse_request, parse_response, write_chunked, write_field, write_fields,
+    write_request_line, write_response_head,
 };
 
 use crate::failpoint;
@@ -141,7 +141,12 @@ fn prefers_html(accept: &[u8]) -> bool {
     accept.len() >= html.len() && accept[..html.len()].eq_ignore_ascii_case(html)
 }
 
-fn route(reading: &Reading<'_>, request: &RequestHead<'_>, path: &str, query: &str) -> Result<Choice, Reason> {
+fn route(
+    reading: &Reading<'_>,
+    request: &RequestHead<'_>,
+    path: &str,
+    query: &str,
+) -> Result<Choice, Reason> {
     let view = reading.view;
     let found = if view.table.is_empty() {
         None
@@ -241,7 +246,8 @@ fn pool_name(view: &ListenerView, choice: Choice) -> &str {
 
 fn write_target_line(out: &mut Vec<u8>, request: &RequestHead<'_>, path: &str, query: &str) {
     let has_query = request.target.contains('?');
-    let unchanged = request.target.len() >= path.len() && request.target.as_bytes()[..path.len()] == *path.as_bytes();
+    let unchanged =
+        request.target.len() >= path.len() && request.target.as_bytes()[..path.len()] == *path.as_bytes();
     if unchanged && request.target.len() == path.len() + usize::from(has_query) + query.len() {
         write_request_line(out, request.method_text, request.target);
     } else {
@@ -292,7 +298,8 @@ pub(crate) fn read_reply(
         (Framing::Chunked, Version::Http10) => Coding::Decode,
         _ => Coding::Raw,
     };
-    let ends_by_close = coding == Coding::Decode || (response.framing == Framing::UntilClose && coding == Coding::Raw);
+    let ends_by_close =
+        coding == Coding::Decode || (response.framing == Framing::UntilClose && coding == Coding::Raw);
     let close = !upgrade && (!expecting.keep_alive || ends_by_close);
     write_reply(head, &response, coding, close, expecting);
     let reply = Reply {

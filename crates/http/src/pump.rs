@@ -84,7 +84,13 @@ pub(crate) struct Pump {
 
 impl Pump {
     /// A message with this head, and a body framed like this of at most `allowed` bytes.
-    pub(crate) fn new(head: Vec<u8>, framing: Framing, coding: Coding, allowed: u64, buffers: &Buffers) -> Self {
+    pub(crate) fn new(
+        head: Vec<u8>,
+        framing: Framing,
+        coding: Coding,
+        allowed: u64,
+        buffers: &Buffers,
+    ) -> Self {
         let source = match framing {
             Framing::None | Framing::Length(0) => Source::Done,
             Framing::Length(length) => Source::Length(length),
@@ -163,7 +169,12 @@ impl Pump {
         }
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer, to: &mut Stream) -> Poll<io::Result<()>> {
+    fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        to: &mut Stream,
+    ) -> Poll<io::Result<()>> {
         while self.has_output() {
             let head = &self.prefix[self.prefix_at..];
             let body = &buffer.filled()[..self.ready];

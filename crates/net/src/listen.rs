@@ -32,7 +32,9 @@ impl fmt::Display for BindError {
             io::ErrorKind::PermissionDenied => {
                 "ports below 1024 need root or CAP_NET_BIND_SERVICE; a unix socket needs a writable folder"
             }
-            io::ErrorKind::AddrNotAvailable => "this machine has no such address; `ip addr` lists those it has",
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address; `ip addr` lists those it has"
+            }
             io::ErrorKind::NotFound => "the folder of the unix socket does not exist",
             _ => "check the address",
         };
@@ -122,7 +124,12 @@ fn tcp_socket(addr: SocketAddr, both_families: bool, share_port: bool) -> io::Re
     Ok(socket)
 }
 
-fn bind_unix(path: &Path, backlog: u32, workers: usize, ours: bool) -> io::Result<(Vec<BoundSocket>, BindAddr)> {
+fn bind_unix(
+    path: &Path,
+    backlog: u32,
+    workers: usize,
+    ours: bool,
+) -> io::Result<(Vec<BoundSocket>, BindAddr)> {
     if ours {
         // Our own earlier socket, about to be replaced; it goes on serving what it has accepted.
         std::fs::remove_file(path)?;

@@ -97,7 +97,12 @@ impl Direction {
     }
 
     /// Moves what can be moved now. Ready when this direction is done.
-    pub fn poll(&mut self, cx: &mut Context<'_>, from: &mut Stream, to: &mut Stream) -> Poll<Result<(), Broken>> {
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+    ) -> Poll<Result<(), Broken>> {
         loop {
             if self.done {
                 return Poll::Ready(Ok(()));
@@ -221,8 +226,11 @@ pub async fn relay(
             deadline.set(idle);
         }
         if first_ended.is_none() && (up.is_done() || down.is_done()) {
-            first_ended =
-                Some(if up.is_done() && !down.is_done() { Reason::ClientClosed } else { Reason::TargetClosed });
+            first_ended = Some(if up.is_done() && !down.is_done() {
+                Reason::ClientClosed
+            } else {
+                Reason::TargetClosed
+            });
         }
         match broken {
             Poll::Ready(result) => Poll::Ready(result),

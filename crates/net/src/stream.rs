@@ -170,7 +170,11 @@ impl AsFd for Stream {
 
 // For libraries that ask for the engine's own traits; the planes use the methods above, and our buffers.
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, space),
             Self::Unix(s) => Pin::new(s).poll_read(cx, space),

@@ -1,7 +1,6 @@
 //! What real traffic saw, on its way to the registry.
 
 use std::collections::HashMap;
-use std::future::pending;
 use std::time::Duration;
 
 use evenkeel_base::{PoolName, TargetId};
@@ -15,11 +14,10 @@ pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
 /// Feeds the planes' signals to the registry.
 pub(crate) async fn take_signals(registry: &Registry) {
-    let Some(mut signals) = registry.take_signals() else { return pending().await };
+    let Some(mut signals) = registry.take_signals() else { return };
     while let Some(signal) = signals.recv().await {
         registry.handle(signal.pool.as_str(), signal.target, Outcome::ConnectErrors(signal.streak));
     }
-    pending().await
 }
 
 /// Feeds what the planes counted to the registry, for pools that judge by it.

@@ -1,7 +1,7 @@
 //! From a caller to a lease: affinity first, then the algorithm, tier by tier.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
 
 use evenkeel_balance::{HashKey, Loads, Slot, Ticket, hash_ip, hash_ip_port, pick};

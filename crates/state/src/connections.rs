@@ -110,7 +110,12 @@ impl Connections {
     }
 
     /// Enters a connection; it leaves when the returned guard is dropped.
-    pub fn enter(self: &Arc<Self>, worker: WorkerId, client: ClientAddr, listener: &ListenerName) -> LiveConnection {
+    pub fn enter(
+        self: &Arc<Self>,
+        worker: WorkerId,
+        client: ClientAddr,
+        listener: &ListenerName,
+    ) -> LiveConnection {
         let count = self.count.fetch_add(1, Relaxed) + 1;
         let cell = Arc::new(ConnectionCell {
             id: ConnectionId { worker: worker.0, count },

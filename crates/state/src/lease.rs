@@ -1,7 +1,7 @@
 //! The right to use a target once, and the queue for it.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use evenkeel_balance::{Algorithm, Slot};
 use evenkeel_base::{Reason, WorkerId};

@@ -23,8 +23,8 @@ mod target;
 mod tests;
 mod worker;
 
-pub use admit::Admitted;
 pub use access_log::{LineWriter, LogBatch};
+pub use admit::Admitted;
 pub use cells::{BUCKET_LIMITS_US, Counter, Histogram, ListenerCell, Padded, TargetCell, Totals};
 pub use choose::{Caller, MAX_TRIES, Tried};
 pub use clients::{ClientTables, RememberedClient};

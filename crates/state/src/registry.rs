@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_base::{ListenerName, PoolName, Reason, SplitMix64, TargetAddr, TargetId, Weight};
 use evenkeel_config::{Change, Config};
-use evenkeel_health::{Outcome, PoolHealth, Transition};
+use evenkeel_health::{Outcome, PoolHealth, State, Transition};
 use tokio::sync::{mpsc, watch};
 
 use crate::clients::ClientTables;
@@ -245,7 +245,12 @@ impl Registry {
     }
 
     /// Changes a target's share, limit or duty.
-    pub fn edit_target(&self, pool: &str, address: &TargetAddr, edit: TargetEdit) -> Result<(), RegistryError> {
+    pub fn edit_target(
+        &self,
+        pool: &str,
+        address: &TargetAddr,
+        edit: TargetEdit,
+    ) -> Result<(), RegistryError> {
         let mut inner = self.lock();
         let next = edit_pool(&inner.config, pool, |p| {
             let index = position(p, address)?;
@@ -300,7 +305,8 @@ impl Registry {
         }
         let before = standings(&self.snapshot());
         inner.addresses.insert(Arc::from(host), Arc::from(addresses));
-        let concerns = |address: &TargetAddr| matches!(address, TargetAddr::Name { host: h, .. } if **h == *host);
+        let concerns =
+            |address: &TargetAddr| matches!(address, TargetAddr::Name { host: h, .. } if **h == *host);
         for state in inner.pools.values_mut() {
             let emergency = state.emergency.as_ref().is_some_and(|(address, _)| concerns(address));
             if emergency || state.members.keys().any(concerns) {
@@ -344,8 +350,9 @@ impl Registry {
         let after = standings(&self.snapshot());
         for transition in transitions {
             let Some((key, to)) = after.iter().find(|(_, seen)| seen.0 == transition.key) else { continue };
-            let from = before.get(key).map(|seen| seen.1.as_str());
-            // `Unknown` to `up` changes no standing, yet it is a verdict: tell it.
+            // The first verdict changes no standing, yet it is one: tell it.
+            let first = matches!(transition.from, State::Unknown);
+            let from = if first { Some("unknown") } else { before.get(key).map(|seen| seen.1.as_str()) };
             self.tell(key, from, Some(to.1.as_str()), transition.reason);
         }
     }

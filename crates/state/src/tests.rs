@@ -9,7 +9,9 @@ use evenkeel_base::{ClientAddr, Reason, TargetAddr, Weight, WorkerId};
 use evenkeel_config::{Config, NoSource, load};
 use evenkeel_health::Outcome;
 
-use crate::{Caller, Duty, Lease, Pool, Registry, RegistryError, Snapshot, Standing, TargetEdit, Tried, Turn};
+use crate::{
+    Caller, Duty, Lease, Pool, Registry, RegistryError, Snapshot, Standing, TargetEdit, Tried, Turn,
+};
 
 fn config(pool: &str) -> Config {
     let text = format!(
@@ -101,9 +103,8 @@ fn leases_are_counted_while_they_are_held() {
 
 #[test]
 fn limits_hold_and_a_waiter_gets_the_place_that_is_freed() {
-    let registry = registry(
-        "targets = [{ address = \"10.0.0.1:1\", max_connections = 1 }]\nlimits = { pending = 1 }",
-    );
+    let registry =
+        registry("targets = [{ address = \"10.0.0.1:1\", max_connections = 1 }]\nlimits = { pending = 1 }");
     let snapshot = registry.snapshot();
     let pool = pool(&snapshot);
     let held = lease(pool, "9.9.9.9:1").unwrap();
@@ -147,7 +148,8 @@ fn emergency_then_ejected_then_nothing() {
 
 #[test]
 fn fail_open_uses_targets_that_only_probes_condemn() {
-    let registry = registry("targets = [\"10.0.0.1:1\"]\nfail_open = true\nhealth = { check = \"tcp\", fall = 1 }");
+    let registry =
+        registry("targets = [\"10.0.0.1:1\"]\nfail_open = true\nhealth = { check = \"tcp\", fall = 1 }");
     registry.handle("app", id(&registry.snapshot(), 1), Outcome::ProbeFailed(Reason::ProbeTimeout));
     assert_eq!(port(&lease(pool(&registry.snapshot()), "9.9.9.9:1").unwrap()), 1);
 }
@@ -215,7 +217,10 @@ fn runtime_changes_are_refused_with_the_cause() {
     let generation = registry.snapshot().generation;
     let missing = registry.remove_target("app", &addr("10.0.0.1:4"));
     assert_eq!(missing, Err(RegistryError::NoTarget(addr("10.0.0.1:4"))));
-    assert_eq!(registry.remove_target("nope", &addr("10.0.0.1:1")), Err(RegistryError::NoPool("nope".into())));
+    assert_eq!(
+        registry.remove_target("nope", &addr("10.0.0.1:1")),
+        Err(RegistryError::NoPool("nope".into()))
+    );
     let twice = pool(&registry.snapshot()).config.targets[0].clone();
     assert_eq!(registry.add_target("app", twice), Err(RegistryError::TargetExists(addr("10.0.0.1:1"))));
     assert_eq!(registry.snapshot().generation, generation, "nothing was swapped");

@@ -61,7 +61,8 @@ impl Worker {
         let newest = self.published.generation();
         if self.generation.get() != newest {
             let snapshot = self.published.load();
-            let views = snapshot.listeners.iter().map(|(name, view)| (name.clone(), Rc::new(Arc::clone(view))));
+            let views =
+                snapshot.listeners.iter().map(|(name, view)| (name.clone(), Rc::new(Arc::clone(view))));
             // A listener that is gone stays until its last client here has been let in; see `forget`.
             self.listeners.borrow_mut().extend(views);
             self.generation.set(snapshot.generation);

@@ -7,8 +7,8 @@ use evenkeel_base::{Reason, TargetAddr};
 use evenkeel_net::{Dial, DialTo, Direction, RelayEnd, Stream, relay, rt};
 use evenkeel_state::{Admitted, Lease, Pool, Target, Tried, Turn};
 
-use crate::log;
 use crate::Plane;
+use crate::log;
 
 /// What is told of a connection when it has ended.
 #[derive(Debug, Default)]
@@ -78,7 +78,8 @@ async fn connect<'p, D: Dial>(
                 lease.cell().connect_errors.add(1);
                 lease.failed(reason);
                 tried.add(lease.slot());
-                let more = pool.config.retry.on_connect && course.attempts <= u32::from(pool.config.retry.attempts);
+                let more =
+                    pool.config.retry.on_connect && course.attempts <= u32::from(pool.config.retry.attempts);
                 if !more {
                     return Err(reason);
                 }

@@ -26,7 +26,8 @@ Examples:
 
 Signals:
   HUP        read the configuration again; a bad one changes nothing
-  TERM, INT  accept nothing new, let connections finish for as long as `grace`, then end; the second one ends at once
+  TERM, INT  accept nothing new and let connections finish, for as long as `grace`;
+             the second one ends at once
 
 {}",
         exit::table()

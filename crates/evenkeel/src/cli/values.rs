@@ -1,11 +1,12 @@
 //! Values of options that are more than text.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, RangedI64ValueParser, TypedValueParser};
 use evenkeel_api::TargetState;
-use evenkeel_base::Weight;
+use evenkeel_base::{AddrError, BindAddr, Weight};
 use evenkeel_config::limits;
 
 /// Most data workers, as a configuration may have.
@@ -28,6 +29,35 @@ impl FromStr for Probe {
             "tcp" => Ok(Self::Tcp),
             path if path.starts_with('/') => Ok(Self::Http(path.to_owned())),
             _ => Err("write tcp, or a path such as /healthz"),
+        }
+    }
+}
+
+/// Where `--admin` has the API listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AdminBind {
+    /// Nowhere.
+    Off,
+    /// At this address.
+    At(BindAddr),
+}
+
+impl FromStr for AdminBind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At).map_err(|error: AddrError| format!("{error}; or off"))
+    }
+}
+
+impl fmt::Display for AdminBind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
         }
     }
 }
@@ -101,9 +131,14 @@ mod tests {
     #[test]
     fn durations_have_units() {
         let ms = |text| duration(text).map(|time| time.as_millis());
-        assert_eq!((ms("500ms"), ms("30s"), ms("30"), ms("5m")), (Ok(500), Ok(30_000), Ok(30_000), Ok(300_000)));
+        assert_eq!(
+            (ms("500ms"), ms("30s"), ms("30"), ms("5m")),
+            (Ok(500), Ok(30_000), Ok(30_000), Ok(300_000))
+        );
         assert_eq!(ms("720h"), Ok(2_592_000_000));
-        for wrong in ["", "s", "-1s", "1.5s", "1 s", "1d", "99999999999999999999s", "721h", "18446744073709551615h"] {
+        for wrong in
+            ["", "s", "-1s", "1.5s", "1 s", "1d", "99999999999999999999s", "721h", "18446744073709551615h"]
+        {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

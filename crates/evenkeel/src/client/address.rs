@@ -80,7 +80,9 @@ impl FromStr for ApiUrl {
             };
         }
         if text.starts_with("https:") {
-            return Err("the admin API speaks no TLS; write http://HOST:PORT, or reach it through a tunnel".into());
+            return Err(
+                "the admin API speaks no TLS; write http://HOST:PORT, or reach it through a tunnel".into()
+            );
         }
         let rest = text.strip_prefix("http://").unwrap_or(text);
         if rest.contains("://") {
@@ -109,13 +111,16 @@ pub(crate) struct Token(String);
 impl Token {
     /// From the environment; an empty variable is none.
     pub(super) fn from_environment() -> Option<Self> {
-        let value = std::env::var_os(TOKEN_VARIABLE).filter(|value| !value.is_empty())?;
-        // What is not text becomes a token that no HTTP field can carry, and is refused as such.
-        Some(Self(value.into_string().unwrap_or_else(|_| "\n".to_owned())))
+        let value = std::env::var_os(TOKEN_VARIABLE)?;
+        // What is not text keeps a replacement for it, which is refused as what HTTP cannot carry.
+        value.to_string_lossy().parse().ok()
     }
 
     /// The value of the Authorization field; none when HTTP cannot carry it.
     pub(super) fn bearer(&self) -> Option<HeaderValue> {
+        if !self.0.is_ascii() {
+            return None;
+        }
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0)).ok()?;
         value.set_sensitive(true);
         Some(value)
@@ -132,6 +137,8 @@ impl FromStr for Token {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The white space that `$(cat file)` or an editor leaves around it is no part of it.
+        let text = text.trim();
         if text.is_empty() { Err("the token is empty") } else { Ok(Self(text.to_owned())) }
     }
 }

@@ -13,7 +13,8 @@ fn registry(pool: &str) -> Registry {
 }
 
 fn config(pool: &str) -> evenkeel_config::Config {
-    let text = format!("[listener.l]\nbind = \"127.0.0.1:0\"\nprotocol = \"tcp\"\npool = \"p\"\n[pool.p]\n{pool}");
+    let text =
+        format!("[listener.l]\nbind = \"127.0.0.1:0\"\nprotocol = \"tcp\"\npool = \"p\"\n[pool.p]\n{pool}");
     load(&text, "test", &NoSource).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"))
 }
 
@@ -40,7 +41,7 @@ fn id(registry: &Registry, address: &str) -> TargetId {
 
 #[test]
 fn a_new_target_is_asked_soon_and_then_each_interval_from_start_to_start() {
-    let registry = registry(&format!("targets = \"10.0.0.1:1\"\n{}", health("10s")));
+    let registry = registry(&format!("targets = [\"10.0.0.1:1\"]\n{}", health("10s")));
     let begin = Instant::now();
     let mut roster = roster(&registry, begin);
     let first = roster.next_due().unwrap();
@@ -56,7 +57,7 @@ fn a_new_target_is_asked_soon_and_then_each_interval_from_start_to_start() {
 
 #[test]
 fn a_probe_longer_than_its_interval_is_followed_at_once() {
-    let registry = registry(&format!("targets = \"10.0.0.1:1\"\n{}", health("50ms")));
+    let registry = registry(&format!("targets = [\"10.0.0.1:1\"]\n{}", health("50ms")));
     let mut roster = roster(&registry, Instant::now());
     let first = roster.next_due().unwrap();
     let asked = due(&mut roster, first);
@@ -87,7 +88,7 @@ fn nobody_else_is_probed() {
 
 #[test]
 fn a_change_elsewhere_moves_nobodys_turn() {
-    let registry = registry(&format!("targets = \"10.0.0.1:1\"\n{}", health("10s")));
+    let registry = registry(&format!("targets = [\"10.0.0.1:1\"]\n{}", health("10s")));
     let now = Instant::now();
     let mut roster = roster(&registry, now);
     let asked = due(&mut roster, now + 200 * MS);
@@ -101,11 +102,11 @@ fn a_change_elsewhere_moves_nobodys_turn() {
 
 #[test]
 fn another_question_stops_the_one_under_way_and_is_asked_soon() {
-    let registry = registry(&format!("targets = \"10.0.0.1:1\"\n{}", health("10s")));
+    let registry = registry(&format!("targets = [\"10.0.0.1:1\"]\n{}", health("10s")));
     let now = Instant::now();
     let mut roster = roster(&registry, now);
     let asked = due(&mut roster, now + 200 * MS);
-    registry.apply(config(&format!("targets = \"10.0.0.1:1\"\n{}\nport = 99", health("10s"))));
+    registry.apply(config(&format!("targets = [\"10.0.0.1:1\"]\n{}\nport = 99", health("10s"))));
     let later = now + 300 * MS;
     assert_eq!(roster.update(&registry.snapshot(), later), asked);
     let plan = roster.start(later + 100 * MS).unwrap();
@@ -114,7 +115,7 @@ fn another_question_stops_the_one_under_way_and_is_asked_soon() {
 
 #[test]
 fn new_addresses_are_asked_soon_but_stop_no_probe() {
-    let registry = registry(&format!("targets = \"db.test:1\"\n{}", health("10s")));
+    let registry = registry(&format!("targets = [\"db.test:1\"]\n{}", health("10s")));
     registry.resolved("db.test", vec![IpAddr::from([10, 0, 0, 1])]);
     let now = Instant::now();
     let mut roster = roster(&registry, now);
@@ -138,7 +139,7 @@ fn removed_targets_and_pools_leave_nothing_behind() {
     let (one, two) = (id(&registry, "10.0.0.1:1"), id(&registry, "10.0.0.2:1"));
     registry.remove_target("p", &"10.0.0.1:1".parse().unwrap()).unwrap();
     assert_eq!(roster.update(&registry.snapshot(), now), [one]);
-    registry.apply(config("targets = \"10.0.0.2:1\""));
+    registry.apply(config("targets = [\"10.0.0.2:1\"]"));
     assert_eq!(roster.update(&registry.snapshot(), now), [two]);
     roster.finish(first, now);
     assert!(roster.targets.is_empty() && roster.due.is_empty());

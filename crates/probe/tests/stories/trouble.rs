@@ -1,0 +1,101 @@
+//! Trouble of our own is no target's fault; and many targets are no trouble.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread::sleep;
+use std::time::Duration;
+
+use evenkeel_base::Reason;
+use evenkeel_state::{EventKind, Standing};
+
+use crate::origin::{Origin, hold, read_head};
+use crate::world::{World, probed_by_http, wait_for};
+
+/// F37, F41: while this thread stands still, answers lie in their sockets, and connections are closed by
+/// targets that waited long enough. Neither is counted.
+#[tokio::test]
+async fn f37_probes_that_nobody_listened_to_are_not_counted() {
+    let answers = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answers);
+    let slowish = Origin::new(move |mut stream| {
+        read_head(&mut stream);
+        sleep(Duration::from_millis(30));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        count.fetch_add(1, SeqCst);
+    });
+    // Gives up on clients that take 50 ms to say what they want.
+    let strict = Origin::new(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let mut space = [0; 1024];
+        if matches!(std::io::Read::read(&mut stream, &mut space), Ok(n) if n > 0) {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let health = |origin: &Origin| {
+        format!(
+            "targets = [\"{}\"]\n[pool.POOL.health]\ncheck = \"http\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\n\
+             rise = 1\nfall = 1",
+            origin.addr
+        )
+    };
+    let mut world = World::new(&[("slowish", health(&slowish)), ("strict", health(&strict))]);
+    world.until("slowish", "up").await;
+    for _ in 0..5 {
+        let before = answers.load(SeqCst);
+        let asked = slowish.accepted.load(SeqCst);
+        wait_for("a probe is under way", || slowish.accepted.load(SeqCst) > asked).await;
+        sleep(Duration::from_millis(300));
+        wait_for("probes go on", || answers.load(SeqCst) > before + 1).await;
+    }
+    for pool in ["slowish", "strict"] {
+        assert_eq!(world.target(pool, 0).standing(), Standing::Available, "{pool}");
+    }
+    while let Ok(event) = world.events.try_recv() {
+        let EventKind::Target { to, .. } = event.kind else { continue };
+        assert_ne!(to, Some("down"), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn f04_a_target_that_hangs_is_found_down_and_found_again() {
+    let hangs = Arc::new(AtomicUsize::new(1));
+    let state = Arc::clone(&hangs);
+    let origin = Origin::new(move |mut stream| {
+        read_head(&mut stream);
+        if state.load(SeqCst) == 1 {
+            return hold(stream);
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let mut world = World::new(&[("p", probed_by_http(&[origin.addr.to_string()], ""))]);
+    assert_eq!(world.until("p", "down").await.1, Reason::ProbeTimeout);
+    hangs.store(0, SeqCst);
+    assert_eq!(world.until("p", "up").await.1, Reason::ProbeSucceeded);
+}
+
+#[tokio::test]
+async fn many_targets_are_asked_a_bounded_number_at_once() {
+    let origin = Origin::at(([0, 0, 0, 0], 0).into(), hold);
+    let targets: Vec<String> =
+        (0..600).map(|n| format!("127.2.{}.{}:{}", n / 200, n % 200 + 1, origin.addr.port())).collect();
+    let health = "check = \"http\"\ninterval = \"300ms\"\ntimeout = \"300ms\"\nfall = 1";
+    let mut world = World::new(&[("p", format!("targets = {targets:?}\n[pool.POOL.health]\n{health}"))]);
+    for _ in 0..600 {
+        world.until("p", "down").await;
+    }
+    // The origin learns a little late that a connection is closed.
+    let most = origin.most_open.load(SeqCst);
+    assert!((100..evenkeel_probe::MAX_PROBES + 100).contains(&most), "{most}");
+}
+
+#[tokio::test]
+async fn nothing_goes_on_when_the_prober_is_dropped() {
+    let origin = Origin::new(hold);
+    let world = World::new(&[("p", probed_by_http(&[origin.addr.to_string()], ""))]);
+    wait_for("a probe is under way", || origin.open.load(SeqCst) == 1).await;
+    world.prober.abort();
+    wait_for("the probe is cut", || origin.open.load(SeqCst) == 0).await;
+    let metrics = tokio::runtime::Handle::current().metrics();
+    wait_for("no task is left", || metrics.num_alive_tasks() == 0).await;
+}
