@@ -1,7 +1,7 @@
 //! End to end, what clients send us over HTTP: the real binary, real sockets, one story per file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // tests
 
-#[allow(dead_code, reason = "shared by all test binaries, each of which uses a part")]
+#[allow(dead_code, unreachable_pub, reason = "shared by all test binaries, each of which uses a part")]
 #[path = "../support.rs"]
 mod support;
 mod talk;

@@ -95,9 +95,8 @@ fn pipelines_may_be_split_anywhere() {
         assert_answered(&mut client, &requests, &format!("pieces of {step}"));
     }
     let mut client = Client::connect(proxy.listener_addr("web"));
-    let starts = std::iter::once(&0).chain(&boundaries);
-    let ends = boundaries.iter().chain([&whole.len()]);
-    write_apart(&mut client, starts.zip(ends).map(|(&from, &to)| whole[from..to].to_vec()).collect());
+    let edges: Vec<usize> = [0].into_iter().chain(boundaries.iter().copied()).chain([whole.len()]).collect();
+    write_apart(&mut client, edges.windows(2).map(|edge| whole[edge[0]..edge[1]].to_vec()).collect());
     assert_answered(&mut client, &requests, "split behind every CR and LF");
     for at in boundaries.iter().step_by(5) {
         let mut client = Client::connect(proxy.listener_addr("web"));

@@ -14,42 +14,42 @@ use serde_json::Value;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The least a request needs.
-pub fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: a.example\r\n\r\n")
 }
 
 /// A client that neither repairs nor repeats anything.
-pub struct Client {
-    pub wire: Wire<Stream>,
+pub(crate) struct Client {
+    pub(crate) wire: Wire<Stream>,
 }
 
 impl Client {
     #[track_caller]
-    pub fn connect(addr: impl Into<Addr>) -> Self {
+    pub(crate) fn connect(addr: impl Into<Addr>) -> Self {
         let mut stream = Stream::connect(&addr.into(), PATIENCE).expect("a connection");
         stream.set_deadline(Some(Instant::now() + PATIENCE));
         Self { wire: Wire::new(stream) }
     }
 
     /// Waits for `time` from now on instead of what is left of the patience.
-    pub fn patient_for(mut self, time: Duration) -> Self {
+    pub(crate) fn patient_for(mut self, time: Duration) -> Self {
         self.wire.stream().set_deadline(Some(Instant::now() + time));
         self
     }
 
     /// Writes all of it. A peer that refuses half-way may still have something to say: that is no failure here.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.wire.stream().write_all(bytes.as_ref()).is_ok()
     }
 
     /// Writes byte by byte, each in a segment of its own.
-    pub fn drip(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) fn drip(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         bytes.as_ref().iter().all(|byte| self.send([*byte]))
     }
 
     /// The next response, whole.
     #[track_caller]
-    pub fn answer(&mut self, method: &str) -> Response {
+    pub(crate) fn answer(&mut self, method: &str) -> Response {
         match self.wire.response(method) {
             Ok(response) => response,
             Err(error) => panic!(
@@ -63,14 +63,14 @@ impl Client {
 
     /// Asks for a path and reads the answer.
     #[track_caller]
-    pub fn get(&mut self, path: &str) -> Response {
+    pub(crate) fn get(&mut self, path: &str) -> Response {
         self.send(get(path));
         self.answer("GET")
     }
 
     /// Nothing more comes but the end: in order, or by reset.
     #[track_caller]
-    pub fn assert_closed(&mut self) {
+    pub(crate) fn assert_closed(&mut self) {
         match self.wire.some() {
             Err(Cause::Closed | Cause::Reset) => {}
             Err(cause) => panic!("the connection is open still: {cause:?}"),
@@ -80,18 +80,18 @@ impl Client {
 
     /// The end comes in order, after nothing.
     #[track_caller]
-    pub fn assert_finished(&mut self) {
+    pub(crate) fn assert_finished(&mut self) {
         assert_eq!(self.wire.some(), Err(Cause::Closed));
     }
 
     /// The connection serves another request.
     #[track_caller]
-    pub fn assert_usable(&mut self) {
+    pub(crate) fn assert_usable(&mut self) {
         assert_eq!(self.get("/again").status, 200);
     }
 
     /// All that comes before the end, and the end.
-    pub fn rest(&mut self) -> (Vec<u8>, Cause) {
+    pub(crate) fn rest(&mut self) -> (Vec<u8>, Cause) {
         let mut bytes = Vec::new();
         loop {
             match self.wire.some() {
@@ -101,29 +101,35 @@ impl Client {
         }
     }
 
+    /// All that comes within `time`.
+    pub(crate) fn rest_within(&mut self, time: Duration) -> (Vec<u8>, Cause) {
+        self.wire.stream().set_deadline(Some(Instant::now() + time));
+        self.rest()
+    }
+
     /// Ends our direction.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.wire.stream().shutdown(std::net::Shutdown::Write);
     }
 
     /// Vanishes with a reset.
-    pub fn reset(mut self) {
+    pub(crate) fn reset(mut self) {
         self.wire.stream().reset_on_close();
     }
 }
 
 /// The status, and the reason that we gave.
-pub fn verdict(response: &Response) -> (u16, &str) {
+pub(crate) fn verdict(response: &Response) -> (u16, &str) {
     (response.status, response.header("x-evenkeel-reason").unwrap_or("-"))
 }
 
 /// Whether the answer says that the connection ends with it.
-pub fn says_close(response: &Response) -> bool {
+pub(crate) fn says_close(response: &Response) -> bool {
     response.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
 }
 
 /// An origin without manners of its own: every connection is handed to the story.
-pub struct RawOrigin {
+pub(crate) struct RawOrigin {
     addr: SocketAddr,
     connections: Arc<AtomicUsize>,
     closing: Arc<AtomicBool>,
@@ -133,7 +139,7 @@ pub struct RawOrigin {
 
 impl RawOrigin {
     /// `serve` gets the number of the connection, counted from 0, and the connection.
-    pub fn start(serve: impl Fn(usize, &mut Wire<Stream>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(serve: impl Fn(usize, &mut Wire<Stream>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let (connections, closing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -162,7 +168,7 @@ impl RawOrigin {
     }
 
     /// Answers every request on every connection with these bytes, whatever it asks.
-    pub fn answering(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn answering(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::start(move |_, wire| {
             while wire.head().is_ok() {
@@ -171,12 +177,12 @@ impl RawOrigin {
         })
     }
 
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Connections accepted so far.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
@@ -197,7 +203,7 @@ impl Drop for RawOrigin {
 
 /// Nothing comes for `time`, not even the end.
 #[track_caller]
-pub fn assert_silent(wire: &mut Wire<Stream>, time: Duration) {
+pub(crate) fn assert_silent(wire: &mut Wire<Stream>, time: Duration) {
     assert_eq!(wire.buffered(), b"", "something had come already");
     wire.stream().set_deadline(Some(Instant::now() + time));
     let mut byte = [0];
@@ -209,17 +215,17 @@ pub fn assert_silent(wire: &mut Wire<Stream>, time: Duration) {
 }
 
 /// Requests in flight to the pool `app`, as the API tells.
-pub fn in_flight(proxy: &Evenkeel) -> u64 {
+pub(crate) fn in_flight(proxy: &Evenkeel) -> u64 {
     proxy.admin_json("/api/v1/pools/app")["in_flight"].as_u64().expect("a number")
 }
 
 /// Client connections open on `web`, as the API tells.
-pub fn open(proxy: &Evenkeel) -> u64 {
+pub(crate) fn open(proxy: &Evenkeel) -> u64 {
     listener(proxy)["open"].as_u64().expect("a number")
 }
 
 /// How often the listener `web` gave this reason, as the API tells.
-pub fn counted(proxy: &Evenkeel, reason: &str) -> u64 {
+pub(crate) fn counted(proxy: &Evenkeel, reason: &str) -> u64 {
     listener(proxy)["reasons"][reason].as_u64().unwrap_or(0)
 }
 
@@ -230,7 +236,7 @@ fn listener(proxy: &Evenkeel) -> Value {
 
 /// Waits until nothing is left of what clients did: no lease, no connection.
 #[track_caller]
-pub fn assert_quiet(proxy: &Evenkeel) {
+pub(crate) fn assert_quiet(proxy: &Evenkeel) {
     wait_until("no request in flight", Duration::from_secs(5), || in_flight(proxy) == 0);
     wait_until("no client connection", Duration::from_secs(5), || open(proxy) == 0);
 }

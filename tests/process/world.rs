@@ -190,6 +190,12 @@ impl Kept {
     }
 }
 
+impl From<Stream> for Kept {
+    fn from(stream: Stream) -> Self {
+        Self(Wire::new(stream))
+    }
+}
+
 /// Whether the answer announces the end of its connection.
 pub fn closes(answer: &Response) -> bool {
     let fields = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("connection"));

@@ -73,8 +73,8 @@ fn f27_streams_of_a_removed_server_finish() {
     let (a, b) = (Origin::start("a"), Origin::start("b"));
     let proxy = start(&http(&[a.addr(), b.addr()], "algorithm = \"first\""));
     let web = proxy.listener_addr("web");
-    let mut socket = WebSocket::connect(web, "/chat").unwrap();
-    assert_eq!(socket.echo("before").unwrap(), "before");
+    let mut socket = WebSocket::connect(web, "/chat", ms(8000)).unwrap();
+    say(&mut socket, "before");
     a.set(|o| o.delay_body = ms(700));
     let streams = (0..4).map(|n| {
         thread::spawn(move || {
@@ -92,7 +92,12 @@ fn f27_streams_of_a_removed_server_finish() {
         let answer = stream.join().unwrap();
         assert_eq!((who(&answer), answer.body.len()), ("a", 3_000_000));
     }
-    assert_eq!(socket.echo("after").unwrap(), "after", "the WebSocket was not cut");
+    say(&mut socket, "after, and not cut");
+}
+
+fn say(socket: &mut WebSocket, text: &str) {
+    socket.send(text).unwrap();
+    assert_eq!(socket.receive().unwrap(), text);
 }
 
 #[test]

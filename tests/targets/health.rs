@@ -147,8 +147,8 @@ fn one_verdict_one_reason_in_api_events_metrics_and_log() {
 
     let labels = ["pool=\"app\"", &format!("target=\"{address}\"")];
     assert_eq!(proxy.metric("evenkeel_target_up", &labels), 0.0);
-    let because = [labels[0], labels[1], "state=\"down\"", "reason=\"probe-status\""];
-    assert_eq!(proxy.metric("evenkeel_target_state", &because), 1.0);
+    let because = [labels[0], labels[1], "to=\"down\"", "reason=\"probe-status\""];
+    assert_eq!(proxy.metric("evenkeel_target_transitions_total", &because), 1.0);
 
     let line = proxy.wait_stderr("(probe-status)", ms(3000)).expect("a line on standard error");
     assert!(line.contains(&address) && line.contains("down"), "{line}");

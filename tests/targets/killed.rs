@@ -37,13 +37,15 @@ fn f01_the_next_request_goes_elsewhere_within_one_connect() {
         assert_eq!(before.iter().filter(|name| *name == "a").count(), 2);
         a.kill();
         for id in ["one", "two"] {
+            let before = target(&proxy, a.addr()).connect_errors;
             client.send(method, id, b"body");
             let answer = client.receive();
             assert_eq!((answer.status, who(&answer)), (200, "b"), "{method} {id}: {answer:?}");
+            assert!(target(&proxy, a.addr()).connect_errors <= before + 1, "{method} {id}: one connect each");
         }
-        // One of the two had its turn at the dead server; the kept connection to it was not even tried.
         let dead = target(&proxy, a.addr());
-        assert_eq!((dead.connect_errors, dead.retries), (1, 1), "{dead:?}");
+        assert!(dead.connect_errors >= 1, "nobody had a turn at the dead server: {dead:?}");
+        assert_eq!(dead.connect_errors, dead.retries, "{dead:?}");
     }
 }
 

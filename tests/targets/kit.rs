@@ -42,9 +42,9 @@ impl Caller {
         self.write(&[head.as_bytes(), body].concat());
     }
 
-    /// Writes these bytes.
+    /// Writes these bytes. A connection that is gone already shows when the answer is read.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.wire.stream().write_all(bytes).unwrap();
+        let _ = self.wire.stream().write_all(bytes);
     }
 
     /// The answer to the request sent before.
@@ -189,6 +189,14 @@ pub(crate) fn change(proxy: &Evenkeel, method: &str, path: &str, body: &str) {
 pub(crate) fn reload(proxy: &Evenkeel, config: &str) {
     proxy.write_config(config);
     change(proxy, "POST", "/api/v1/reload", "");
+}
+
+/// When an event happened, in milliseconds of its day; stories do not last over midnight twice.
+pub(crate) fn time_of(event: &Event) -> u64 {
+    let (_, time) = event.time.split_once('T').unwrap();
+    let mut parts = time.trim_end_matches('Z').split([':', '.']).map(|part| part.parse::<u64>().unwrap());
+    let mut part = || parts.next().unwrap();
+    ((part() * 60 + part()) * 60 + part()) * 1000 + part()
 }
 
 /// Every event about a target of the pool so far, oldest first.

@@ -1,10 +1,11 @@
 //! F06, F07: servers that cannot be connected to.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use evenkeel_testkit::{
-    ClientJournal, Hang, Launch, Load, LoadPlan, Netns, Origin, Stream, TempDir, have_namespaces, judge, skip,
+    ClientJournal, Launch, Load, LoadPlan, Netns, Origin, Stream, TempDir, have_namespaces, judge, skip,
 };
 
 use crate::kit::{eventually, ms, one_worker, quoted};
@@ -12,16 +13,26 @@ use crate::support::{BIN, http, start};
 
 const CONNECT_TIMEOUT: Duration = ms(200);
 
-/// A listener whose accept queue is full: the kernel drops every further SYN.
-fn black_hole() -> (Origin, Vec<Stream>) {
-    let hole = Origin::start_on("hole", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 0);
-    hole.set(|o| o.hang = Some(Hang::Accept));
+/// A listener that never accepts and whose queue is full: the kernel drops every further SYN.
+struct BlackHole {
+    addr: SocketAddr,
+    _held: (OwnedFd, Vec<Stream>),
+}
+
+fn black_hole() -> BlackHole {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let listener = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        socket.listen(0).unwrap().into_std().unwrap()
+    });
+    let addr = listener.local_addr().unwrap();
     let mut queue = Vec::new();
-    while let Ok(stream) = Stream::connect(hole.addr(), ms(300)) {
+    while let Ok(stream) = Stream::connect(&addr.into(), ms(300)) {
         queue.push(stream);
-        assert!(queue.len() < 64, "the accept queue never fills");
+        assert!(queue.len() < 8, "the accept queue never fills");
     }
-    (hole, queue)
+    BlackHole { addr, _held: (listener.into(), queue) }
 }
 
 fn load() -> LoadPlan {
@@ -40,10 +51,10 @@ fn assert_waited_once(client: &ClientJournal) {
 
 #[test]
 fn f06_connect_blackhole_by_a_full_accept_queue() {
-    let (hole, _queue) = black_hole();
+    let hole = black_hole();
     let a = Origin::start("a");
     let more = "connect_timeout = \"200ms\"\npassive = false";
-    let proxy = start(&http(&[hole.addr(), a.addr()], more));
+    let proxy = start(&http(&[hole.addr.into(), a.addr().clone()], more));
     let client = Load::run(proxy.listener_addr("web"), load());
     judge(&client, &[a.journal()]).assert_all_answered("F06");
     assert_waited_once(&client);

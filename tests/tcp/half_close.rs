@@ -18,7 +18,12 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 /// The median, so that one pause of a busy machine does not decide; a timer on the way would show in every round.
 fn assert_at_once(what: &str, mut took: Vec<Duration>) {
     took.sort();
-    println!("half-close: {what}: median {:?}, worst {:?} of {}", took[took.len() / 2], took.last(), took.len());
+    println!(
+        "half-close: {what}: median {:?}, worst {:?} of {}",
+        took[took.len() / 2],
+        took.last(),
+        took.len()
+    );
     assert_eq!(took.len(), ROUNDS);
     assert!(took[took.len() / 2] < AT_ONCE, "{what} took {took:?}");
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use evenkeel_testkit::{Addr, Evenkeel, Stream, reserve_port, wait_until};
 
 use crate::peers::{
-    Blackhole, Call, End, PATIENCE, Server, ask, connect, ended, in_flight, line, listener, of_target, read_to_end,
+    Blackhole, Call, End, PATIENCE, Server, ask, connect, ended, fate_of_a_client, in_flight, line, listener,
+    of_target, read_to_end,
 };
 use crate::support::{start, tcp};
 
@@ -31,7 +32,7 @@ fn served(proxy: &Evenkeel) -> Stream {
 
 #[track_caller]
 fn refused(proxy: &Evenkeel) {
-    assert_eq!(read_to_end(&mut connect(proxy.listener_addr("web"))), (vec![], End::Reset));
+    assert_eq!(fate_of_a_client(proxy.listener_addr("web")), (vec![], End::Reset));
 }
 
 fn waiting(proxy: &Evenkeel) -> u64 {
@@ -88,8 +89,7 @@ fn who_waits_too_long_is_reset_with_its_reason() {
     let proxy = start(&limited(&[server.addr()], 1, "limits = { queue_timeout = \"300ms\" }"));
     let mut first = served(&proxy);
     let started = Instant::now();
-    let mut client = connect(proxy.listener_addr("web"));
-    assert_eq!(read_to_end(&mut client), (vec![], End::Reset));
+    assert_eq!(fate_of_a_client(proxy.listener_addr("web")), (vec![], End::Reset));
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "it took {took:?}");
     wait_until("the reason", PATIENCE, || ended(&proxy, "queue-timeout") == 1);
@@ -149,7 +149,8 @@ fn a_listener_takes_its_max_connections_and_not_one_more() {
 #[test]
 fn silence_ends_after_the_idle_timeout_and_talk_does_not() {
     let server = Server::echo("a");
-    let config = tcp(&[server.addr()], "").replace("pool = \"app\"", "pool = \"app\"\nidle_timeout = \"400ms\"");
+    let config =
+        tcp(&[server.addr()], "").replace("pool = \"app\"", "pool = \"app\"\nidle_timeout = \"400ms\"");
     let proxy = start(&config);
     let mut talker = served(&proxy);
     let mut silent = served(&proxy);
@@ -176,7 +177,8 @@ fn one_busy_direction_keeps_both_alive() {
             writeln!(call.stream, "tick").unwrap();
         }
     });
-    let config = tcp(&[server.addr()], "").replace("pool = \"app\"", "pool = \"app\"\nidle_timeout = \"400ms\"");
+    let config =
+        tcp(&[server.addr()], "").replace("pool = \"app\"", "pool = \"app\"\nidle_timeout = \"400ms\"");
     let proxy = start(&config);
     let mut client = connect(proxy.listener_addr("web"));
     assert_eq!(read_to_end(&mut client), (b"tick\n".repeat(30), End::Fin));
@@ -190,8 +192,11 @@ fn an_idle_timeout_of_zero_is_never() {
             "[listener.{name}]\nbind = \"127.0.0.1:0\"\nprotocol = \"tcp\"\npool = \"{name}\"\nidle_timeout = \"{timeout}\"\n"
         )
     };
-    let pools =
-        format!("[pool.web]\ntargets = [\"{}\"]\n[pool.soon]\ntargets = [\"{}\"]\n", never.addr(), soon.addr());
+    let pools = format!(
+        "[pool.web]\ntargets = [\"{}\"]\n[pool.soon]\ntargets = [\"{}\"]\n",
+        never.addr(),
+        soon.addr()
+    );
     let proxy = start(&format!("{}{}{pools}", listener("web", "0"), listener("soon", "100ms")));
     let mut patient = served(&proxy);
     // Five others are cut for their silence, one after another; the patient one has been silent for longer.
@@ -218,41 +223,49 @@ fn no_place_is_lost_however_a_connection_ends() {
             _ => drop(read_to_end(&mut call.stream)),
         }
     });
-    let (dead, deaf) = (reserve_port(), Blackhole::start());
-    let targets = [server.addr().clone(), dead.addr().into(), deaf.addr().into()];
+    let (dead_port, deaf) = (reserve_port(), Blackhole::start());
+    let dead = Addr::from(dead_port.addr());
     let more = "connect_timeout = \"40ms\"\nretry = { attempts = 3 }\npassive = false\n\
                 limits = { connections = 8, pending = 4, queue_timeout = \"60ms\" }";
-    let config = limited(&targets.each_ref(), 5, more)
-        .replace("protocol", "max_connections = 14\nidle_timeout = \"150ms\"\nprotocol");
-    let proxy = start(&config);
+    let config = limited(&[server.addr(), &dead, &deaf.addr().into()], 5, more);
+    let proxy =
+        start(&config.replace("protocol", "max_connections = 14\nidle_timeout = \"150ms\"\nprotocol"));
     let addr = proxy.listener_addr("web");
     thread::scope(|scope| {
         for thread in 0..16 {
             scope.spawn(move || (0..25).for_each(|n| end_somehow(addr.into(), thread * 25 + n)));
         }
     });
-    wait_until("everyone to have left", PATIENCE, || listener(&proxy)["open"] == 0);
+    wait_until("everyone to have left", PATIENCE, || {
+        let seen = listener(&proxy);
+        seen["accepted"] == 400 && seen["open"] == 0
+    });
     assert_eq!((in_flight(&proxy), waiting(&proxy)), (0, 0));
     let seen = listener(&proxy);
     println!("limits: 400 connections ended: {}", seen["reasons"]);
     let counted: u64 = seen["reasons"].as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
-    assert_eq!((seen["accepted"].as_u64(), counted), (Some(400), 400), "each has one reason");
-    // Every place can be taken again: five at the only server that lives, no more.
-    let live = Server::start(|mut call| drop(read_to_end(&mut call.stream)));
-    let body = format!("{{\"address\": \"{}\", \"max_connections\": 5}}", live.addr());
-    assert_eq!(proxy.admin("POST", "/api/v1/pools/app/targets", &body).0, 201);
-    for gone in &targets {
-        let path = format!("/api/v1/pools/app/targets/{gone}");
-        assert_eq!(proxy.admin("DELETE", &path, "").0 / 100, 2);
-    }
+    assert_eq!(counted, 400, "each has one reason");
+    // Every place can be taken again, and not one more: five at this server, eight in this pool.
+    let reload = |targets: &[&Addr]| {
+        proxy.write_config(&limited(targets, 5, more));
+        assert_eq!(proxy.admin("POST", "/api/v1/reload", "").0, 200);
+    };
+    reload(&[server.addr()]);
     let _five: Vec<Stream> = (0..5).map(|_| connect(addr)).collect();
-    wait_until("five in flight", PATIENCE, || in_flight(&proxy) == 5 && live.accepted() == 5);
+    wait_until("five in flight", PATIENCE, || of_target(&proxy, server.addr(), "in_flight") == 5);
+    refused(&proxy);
+    let second = Server::start(|mut call| drop(read_to_end(&mut call.stream)));
+    reload(&[server.addr(), second.addr()]);
+    let _three: Vec<Stream> = (0..3).map(|_| connect(addr)).collect();
+    wait_until("eight in flight", PATIENCE, || in_flight(&proxy) == 8);
     refused(&proxy);
 }
 
 /// One connection, ended in one of ten ways.
 fn end_somehow(addr: Addr, n: u64) {
-    let mut client = connect(addr);
+    // One that is refused may hear of it while it connects.
+    let Ok(mut client) = Stream::connect(&addr, PATIENCE) else { return };
+    client.set_deadline(Some(Instant::now() + PATIENCE));
     let say = |client: &mut Stream, byte: &[u8]| drop(client.write_all(byte));
     match n % 10 {
         0 => drop(client),

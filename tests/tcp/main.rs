@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // tests
 
 mod peers;
+#[allow(dead_code, reason = "shared by all test binaries, each of which uses a part")]
 #[path = "../support.rs"]
 mod support;
 

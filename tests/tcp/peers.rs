@@ -160,6 +160,20 @@ pub fn connect(addr: impl Into<Addr>) -> Stream {
     stream
 }
 
+/// Connects and says nothing: what comes, and how it ends. A reset may come as early as that.
+#[track_caller]
+pub fn fate_of_a_client(addr: impl Into<Addr>) -> (Vec<u8>, End) {
+    let addr = addr.into();
+    match Stream::connect(&addr, PATIENCE) {
+        Ok(mut stream) => {
+            stream.set_deadline(Some(Instant::now() + PATIENCE));
+            read_to_end(&mut stream)
+        }
+        Err(error) if end_of(&error) == End::Reset => (Vec::new(), End::Reset),
+        Err(error) => panic!("{addr}: {error}"),
+    }
+}
+
 /// Connects from this address of the machine.
 #[track_caller]
 pub fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Stream {

@@ -8,7 +8,8 @@ use std::thread;
 use evenkeel_testkit::{Stream, wait_until};
 
 use crate::peers::{
-    End, Noise, PATIENCE, Server, connect, end_of, ended, in_flight, line, listener, read_to_end, receive, send,
+    End, Noise, PATIENCE, Server, connect, end_of, ended, in_flight, line, listener, read_to_end, receive,
+    send,
 };
 use crate::support::{start, tcp};
 

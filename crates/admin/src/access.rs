@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri, header};
 use evenkeel_base::Reason;
 use evenkeel_config::Secret;
@@ -78,7 +79,7 @@ pub(crate) fn check_origin(
 ) -> Result<(), Refusal> {
     let host = host(headers)?;
     if let Some(bound) = loopback {
-        let named = host.into_iter().chain(uri.authority().map(|authority| authority.as_str()));
+        let named = host.into_iter().chain(uri.authority().map(Authority::as_str));
         let mut names = named.peekable();
         if names.peek().is_none() || !names.all(|name| is_of_this_machine(name, bound.ip())) {
             return Err(forbidden("Host must be localhost or the address that is listened on"));
@@ -122,7 +123,7 @@ pub(crate) fn check_content(
         return Ok(());
     }
     let message = format!("a body here is sent with content-type: {wanted}");
-    Err(Refusal::new(Reason::BadInput, message).at("content-type"))
+    Err(Refusal::new(Reason::BadContentType, message).at("content-type"))
 }
 
 fn forbidden(message: &str) -> Refusal {

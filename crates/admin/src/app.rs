@@ -24,6 +24,10 @@ use crate::{metrics, openapi};
 
 /// Followers of the event stream at once: each holds a connection for as long as it likes.
 const MAX_FOLLOWERS: usize = 64;
+/// Configurations that are received at once: each may take 16 MiB.
+const MAX_TEXTS: usize = 4;
+/// Pages of metrics that are held at once: with ten thousand targets each takes tens of megabytes.
+const MAX_PAGES: usize = 4;
 
 /// What every handler shares.
 pub(crate) struct App {
@@ -33,6 +37,8 @@ pub(crate) struct App {
     pub(crate) audit: AuditLog,
     pub(crate) transitions: Arc<Transitions>,
     pub(crate) followers: Arc<Semaphore>,
+    pub(crate) texts: Arc<Semaphore>,
+    pub(crate) pages: Arc<Semaphore>,
     pub(crate) unauthorized: AtomicU64,
     pub(crate) forbidden: AtomicU64,
 }
@@ -65,6 +71,8 @@ pub fn router<C: Control>(
         audit,
         transitions,
         followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+        texts: Arc::new(Semaphore::new(MAX_TEXTS)),
+        pages: Arc::new(Semaphore::new(MAX_PAGES)),
         unauthorized: AtomicU64::new(0),
         forbidden: AtomicU64::new(0),
     });

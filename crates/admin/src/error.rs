@@ -24,6 +24,7 @@ fn status(reason: Reason) -> StatusCode {
         Reason::AlreadyExists | Reason::NeedsRestart | Reason::BindFailed => StatusCode::CONFLICT,
         Reason::Conflict => StatusCode::PRECONDITION_FAILED,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::BadContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Reason::BadConfig => StatusCode::UNPROCESSABLE_ENTITY,
         Reason::Starting | Reason::Draining | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -3,6 +3,7 @@
 //! Everything is checked before anything is done, so a refused request has changed nothing.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -11,7 +12,9 @@ use axum::http::request::Parts;
 use evenkeel_base::Reason;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Unexpected, Visitor};
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::app::App;
 use crate::control::Refusal;
 
 /// Longest JSON body: the longest sensible one is a unix path and five numbers.
@@ -26,8 +29,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A JSON object as the body.
 pub(crate) struct Object<T>(pub(crate) T);
 
-/// TOML text as the body.
-pub(crate) struct Toml(pub(crate) String);
+/// TOML text as the body, and its place among the texts that are held at once.
+pub(crate) struct Toml(pub(crate) String, pub(crate) OwnedSemaphorePermit);
 
 /// No body, or `{}`: what asks for nothing more than its path says.
 pub(crate) struct Nothing;
@@ -47,17 +50,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Object<T> {
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Toml {
+impl FromRequest<Arc<App>> for Toml {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
+        let permit = Arc::clone(&app.texts).try_acquire_owned();
+        let permit = permit.map_err(|_| {
+            Refusal::new(Reason::Overloaded, "too many configurations are being sent at once")
+        })?;
         let bytes = read(request.into_body(), MAX_CONFIG_BYTES).await?;
         let text = String::from_utf8(bytes.into()).map_err(|error| {
             let (bytes, good) = (error.as_bytes(), error.utf8_error().valid_up_to());
             let (line, column) = place(&bytes[..good]);
             bad_input("the configuration is not UTF-8 text").at(format!("{line}:{column}"))
         })?;
-        Ok(Self(text))
+        Ok(Self(text, permit))
     }
 }
 
@@ -82,14 +89,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(error) => {
-                let (place, message) = told(&error);
-                let refusal = bad_input(format!("the query is malformed: {message}"));
-                Err(match place.or_else(|| quoted(&message)) {
-                    Some(place) => refusal.at(place),
-                    None => refusal,
-                })
-            }
+            Err(error) => Err(told("the query is malformed", &error)),
         }
     }
 }
@@ -138,7 +138,7 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
         return Err(Refusal::new(Reason::BodyTimeout, message));
     };
     read.map_err(|error| {
-        let is_long = error.source().is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+        let is_long = error.source().is_some_and(<dyn Error>::is::<http_body_util::LengthLimitError>);
         if is_long {
             Refusal::new(Reason::BodyTooLarge, format!("the body has more than {limit} bytes"))
         } else {
@@ -156,29 +156,31 @@ fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     }
     match axum::Json::<T>::from_bytes(bytes) {
         Ok(axum::Json(value)) => Ok(value),
-        Err(error) => {
-            let (field, message) = told(&error);
-            let at = field.or_else(|| quoted(&message)).or_else(|| json_place(&error));
-            let refusal = bad_input(format!("the body is malformed: {message}"));
-            Err(match at {
-                Some(at) => refusal.at(at),
-                None => refusal,
-            })
-        }
+        Err(error) => Err(told("the body is malformed", &error)),
     }
 }
 
-/// The field that an error is about, and its innermost message. In the chain, the error that knows the field is
-/// the one around the innermost, and writes itself as `field: message`.
-fn told(error: &dyn Error) -> (Option<String>, String) {
-    let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source());
-    let chain: Vec<String> = causes.map(ToString::to_string).collect();
-    let message = chain.last().cloned().unwrap_or_else(|| error.to_string());
-    let field = chain.iter().rev().find_map(|around| {
-        let field = around.strip_suffix(message.as_str())?.strip_suffix(": ")?;
-        (!field.is_empty() && field != ".").then(|| field.to_owned())
-    });
-    (field, message)
+/// A refusal that says what is wrong, and where: the field, or else line and column.
+fn told(what: &str, error: &dyn Error) -> Refusal {
+    // The innermost cause is the one that has looked: `field: message at line 1 column 2`, as far as it knows.
+    let cause = std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source()).last();
+    let text = cause.map_or_else(|| error.to_string(), ToString::to_string);
+    let (field, message) = split_field(&text);
+    let refusal = bad_input(format!("{what}: {message}"));
+    match field.map(str::to_owned).or_else(|| quoted(message)).or_else(|| line_and_column(message)) {
+        Some(at) => refusal.at(at),
+        None => refusal,
+    }
+}
+
+/// The path of a field, which is one word, and what is said of it. Without a field the message begins at once; its
+/// first colon follows several words.
+fn split_field(text: &str) -> (Option<&str>, &str) {
+    let is_path = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'[' | b']');
+    match text.split_once(": ") {
+        Some((field, message)) if !field.is_empty() && field.bytes().all(is_path) => (Some(field), message),
+        _ => (None, text),
+    }
 }
 
 /// The name in the message of a field that is missing or unknown.
@@ -189,10 +191,10 @@ fn quoted(message: &str) -> Option<String> {
     rest.split_once('`').map(|(name, _)| name.to_owned())
 }
 
-fn json_place(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut chain = std::iter::successors(Some(error), |cause: &&(dyn Error + 'static)| (*cause).source());
-    let error = chain.find_map(|cause| cause.downcast_ref::<serde_json::Error>())?;
-    Some(format!("{}:{}", error.line(), error.column()))
+/// What serde_json ends its messages with.
+fn line_and_column(message: &str) -> Option<String> {
+    let (_, place) = message.rsplit_once(" at line ")?;
+    place.split_once(" column ").map(|(line, column)| format!("{line}:{column}"))
 }
 
 /// Line and column, from 1 and in bytes, of what follows these bytes.
@@ -225,6 +227,19 @@ mod tests {
         assert_eq!(at("\n  [\"a:1\"]"), "2:3");
         assert_eq!(at(""), "1:1");
         assert_eq!(at("{\"address\": \"a:1\"} x"), "1:20");
+    }
+
+    #[test]
+    fn the_place_is_read_from_the_message() {
+        let place = |text: &str| {
+            let (field, message) = split_field(text);
+            field.map(str::to_owned).or_else(|| quoted(message)).or_else(|| line_and_column(message))
+        };
+        assert_eq!(place("weight: invalid type: null, expected u16 at line 1 column 15").unwrap(), "weight");
+        assert_eq!(place("a[0].b: x").unwrap(), "a[0].b");
+        assert_eq!(place("invalid type: null, expected u16 at line 3 column 15").unwrap(), "3:15");
+        assert_eq!(place("unknown field `x y`, expected one of").unwrap(), "x y");
+        assert_eq!(place("odd"), None);
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Modify for Token {
 }
 
 /// This description.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "status",
+#[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "describe", tag = "status",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 pub(crate) async fn show() -> impl IntoResponse {
     static TEXT: OnceLock<String> = OnceLock::new();

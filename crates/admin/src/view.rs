@@ -1,9 +1,9 @@
 //! From the state to the wire types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use evenkeel_api as api;
-use evenkeel_base::Reason;
+use evenkeel_base::{Reason, TargetId};
 use evenkeel_config::{Check, Protocol};
 use evenkeel_state::{
     BUCKET_LIMITS_US, ConnectionView, Event, EventKind, ListenerView, Pool, Snapshot, Standing, Target,
@@ -130,8 +130,14 @@ pub(crate) fn listener_counts(view: &ListenerView) -> ListenerCounts {
     sum
 }
 
-pub(crate) fn connection(snapshot: &Snapshot, view: &ConnectionView) -> api::Connection {
-    let target = view.target.and_then(|id| snapshot.pools.values().find_map(|pool| pool.target(id)));
+/// Every target by its identity: one pass, where a list would otherwise search all pools for each of its lines.
+pub(crate) fn targets_by_id(snapshot: &Snapshot) -> HashMap<TargetId, &Target> {
+    let all = snapshot.pools.values().flat_map(|pool| &pool.targets);
+    all.map(|target| (target.id, &**target)).collect()
+}
+
+pub(crate) fn connection(view: &ConnectionView, targets: &HashMap<TargetId, &Target>) -> api::Connection {
+    let target = view.target.and_then(|id| targets.get(&id));
     api::Connection {
         id: view.id.to_string(),
         client: view.client.to_string(),

@@ -132,6 +132,8 @@ mod tests {
             r#"{"wieght": 1}"#,
             r#"{"weight": 1, "weight": 2}"#,
             r#"{"state": "asleep"}"#,
+            r#"{"state": {"draining": null}}"#,
+            r#"{"state": 1}"#,
         ] {
             assert!(edit(text).is_err(), "{text}");
         }

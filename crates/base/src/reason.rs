@@ -119,6 +119,7 @@ reasons! {
     Conflict "conflict" "The configuration changed since it was read.";
     SaveFailed "save-failed" "The change is live but could not be written to the file.";
     NeedsRestart "needs-restart" "The change takes effect only in a new process.";
+    BadContentType "bad-content-type" "The body is not declared to be what the path takes.";
     WrongMethod "wrong-method" "The path is there, but does not take this method.";
     Starting "starting" "The process does not serve yet.";
 }

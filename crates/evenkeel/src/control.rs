@@ -111,6 +111,7 @@ impl Control for Running {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // called by `map`
 fn plan(changes: Vec<Change>) -> Plan {
     Plan {
         needs_restart: changes.iter().any(Change::needs_restart),

@@ -97,10 +97,10 @@ fn serve_origin(client: TcpStream, name: &str) -> Option<()> {
             if line.is_empty() {
                 break;
             }
-            if let Some((key, value)) = line.split_once(':') {
-                if key.eq_ignore_ascii_case("content-length") {
-                    length = value.trim().parse().ok()?;
-                }
+            if let Some((key, value)) = line.split_once(':')
+                && key.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().ok()?;
             }
         }
         std::io::copy(&mut reader.by_ref().take(length as u64), &mut std::io::sink()).ok()?;

@@ -39,6 +39,25 @@ struct New {
     configured: BindAddr,
     got: BindAddr,
     sockets: Vec<BoundSocket>,
+    /// A unix socket that replaces one of ours is bound beside it and renamed over it when the change is made, so
+    /// that a change that is given up leaves the old one reachable.
+    moving: Option<(BindAddr, BindAddr)>,
+}
+
+impl Drop for New {
+    fn drop(&mut self) {
+        if let Some((BindAddr::Unix(path), _)) = self.moving.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// A path beside a unix socket's own.
+fn beside(address: &BindAddr) -> Option<BindAddr> {
+    let BindAddr::Unix(path) = address else { return None };
+    let mut path = path.clone().into_os_string();
+    path.push(".new");
+    Some(BindAddr::Unix(path.into()))
 }
 
 impl Listeners {
@@ -52,14 +71,17 @@ impl Listeners {
         for listener in &config.listeners {
             for address in listener.bind.iter().filter(|address| !self.holds(listener, address)) {
                 let ours = self.overlaps(address);
-                let (sockets, got) = bind(address, listener.backlog, self.workers.len(), ours)?;
+                let at = beside(address).filter(|_| ours);
+                let (sockets, got) =
+                    bind(at.as_ref().unwrap_or(address), listener.backlog, self.workers.len(), ours)?;
                 prepared.bound.push(New {
                     name: listener.name.clone(),
                     protocol: listener.protocol,
                     backlog: listener.backlog,
                     configured: address.clone(),
-                    got,
+                    got: if at.is_some() { address.clone() } else { got },
                     sockets,
+                    moving: at.zip(Some(address.clone())),
                 });
             }
         }
@@ -148,8 +170,14 @@ impl Listeners {
         closing
     }
 
-    async fn hand_over(&mut self, new: New) {
-        for (worker, socket) in self.workers.iter().zip(new.sockets) {
+    async fn hand_over(&mut self, mut new: New) {
+        if let Some((BindAddr::Unix(from), BindAddr::Unix(to))) = new.moving.take()
+            && let Err(error) = std::fs::rename(&from, &to)
+        {
+            eprintln!("evenkeel: cannot rename {} to {}: {error}", from.display(), to.display());
+        }
+        let sockets = std::mem::take(&mut new.sockets);
+        for (worker, socket) in self.workers.iter().zip(sockets) {
             let command = Command::Serve {
                 name: new.name.clone(),
                 protocol: new.protocol,
@@ -159,13 +187,13 @@ impl Listeners {
             // A worker that is gone has been reported by its own thread.
             let _ = worker.send(command).await;
         }
-        let held = self.held.entry(new.name).or_insert_with(|| Held {
+        let held = self.held.entry(new.name.clone()).or_insert_with(|| Held {
             protocol: new.protocol,
             backlog: new.backlog,
             addresses: BTreeMap::new(),
         });
         (held.protocol, held.backlog) = (new.protocol, new.backlog);
-        held.addresses.insert(new.configured, new.got);
+        held.addresses.insert(new.configured.clone(), new.got.clone());
     }
 
     async fn tell_all(&self, command: impl Fn() -> Command) {
@@ -176,10 +204,10 @@ impl Listeners {
 
     /// A unix socket leaves a file behind, unless another listener has taken its place.
     fn unlink(&self, address: &BindAddr) {
-        if let BindAddr::Unix(path) = address {
-            if !self.held.values().any(|held| held.addresses.contains_key(address)) {
-                let _ = std::fs::remove_file(path);
-            }
+        if let BindAddr::Unix(path) = address
+            && !self.held.values().any(|held| held.addresses.contains_key(address))
+        {
+            let _ = std::fs::remove_file(path);
         }
     }
 }

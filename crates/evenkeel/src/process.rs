@@ -24,6 +24,8 @@ pub(crate) enum Refused {
     File(String),
     /// The process was started without a file.
     NoFile,
+    /// The process is on its way out.
+    Draining,
 }
 
 impl Refused {
@@ -32,6 +34,7 @@ impl Refused {
             Self::Config(_) | Self::File(_) => Reason::BadConfig,
             Self::Bind(_) => Reason::BindFailed,
             Self::NoFile => Reason::NotFound,
+            Self::Draining => Reason::Draining,
         }
     }
 
@@ -42,6 +45,7 @@ impl Refused {
             Self::Bind(error) => vec![error.to_string()],
             Self::File(error) => vec![error.clone()],
             Self::NoFile => vec!["the process was started without a configuration file".to_owned()],
+            Self::Draining => vec!["the process is stopping; start it again with the new configuration".to_owned()],
         }
     }
 }
@@ -114,6 +118,9 @@ impl Process {
     /// Binds what is new, swaps, closes what is gone. A failure to bind leaves everything as it was.
     pub(crate) async fn adopt(self: &Arc<Self>, config: Config) -> Result<Vec<Change>, Refused> {
         let mut listeners = self.listeners.lock().await;
+        if self.draining.load(Relaxed) {
+            return Err(Refused::Draining);
+        }
         let prepared = listeners.prepare(&config).map_err(Refused::Bind)?;
         let changes = self.registry.apply(config);
         let config = Arc::clone(&self.registry.snapshot().config);
@@ -146,8 +153,9 @@ impl Process {
 
     /// Accepts no more; connections finish.
     pub(crate) async fn drain(&self) {
+        let mut listeners = self.listeners.lock().await;
         self.draining.store(true, Relaxed);
-        self.listeners.lock().await.drain().await;
+        listeners.drain().await;
     }
 
     /// Cuts what is left.

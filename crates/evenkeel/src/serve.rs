@@ -130,7 +130,7 @@ fn start_workers(
     let ids = (0..count).filter_map(|id| u16::try_from(id).ok()).map(WorkerId);
     ids.map(|id| {
         let sink = log.map(logs::AccessWriter::sink);
-        worker::start(id, registry, seed, move || LogBatch::new(sink))
+        worker::start(id, registry, seed, move || LogBatch::new(id, sink))
     })
     .collect()
 }

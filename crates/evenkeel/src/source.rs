@@ -225,5 +225,4 @@ fn read_at_most(from: impl Read, most: usize) -> Result<String, String> {
 }
 
 #[cfg(test)]
-#[path = "source_tests.rs"]
 mod tests;

@@ -41,10 +41,10 @@ fn folders(path: &Path) -> Vec<PathBuf> {
     let own = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut folders = vec![own.to_owned()];
     for included in crate::source::included_files(path) {
-        if let Some(folder) = included.parent() {
-            if !folders.iter().any(|known| known == folder) {
-                folders.push(folder.to_owned());
-            }
+        if let Some(folder) = included.parent()
+            && !folders.iter().any(|known| known == folder)
+        {
+            folders.push(folder.to_owned());
         }
     }
     folders

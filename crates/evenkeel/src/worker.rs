@@ -115,15 +115,15 @@ impl Data {
                     if let Some(socket) = serving.sockets.remove(&address) {
                         socket.start();
                     }
-                    if last {
-                        serving.connections.start();
-                        listeners.remove(&name);
+                    if last && let Some(gone) = listeners.remove(&name) {
+                        gone.stop();
                     }
                 }
                 Command::Drain => {
-                    drain_all(&listeners);
+                    listeners.values().for_each(Serving::stop);
                     // Either the connections end, or the control side loses patience and drops its end.
-                    rt::either(self.all_closed(), commands.recv()).await;
+                    let dropped = async { while commands.recv().await.is_some() {} };
+                    rt::either(self.all_closed(), dropped).await;
                     break;
                 }
             }
@@ -238,10 +238,11 @@ impl Data {
     }
 }
 
-fn drain_all(listeners: &HashMap<ListenerName, Serving>) {
-    for serving in listeners.values() {
-        serving.sockets.values().for_each(Drain::start);
-        serving.connections.start();
+impl Serving {
+    /// Lets nobody in any more, and tells those who are in to finish.
+    fn stop(&self) {
+        self.sockets.values().for_each(Drain::start);
+        self.connections.start();
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn status_of(reason: Reason) -> u16 {
         Reason::HeadTooLarge | Reason::TooManyHeaders => 431,
         Reason::Internal => 500,
         Reason::BadVersion => 505,
-        Reason::TargetClosedEarly | Reason::BadResponse | Reason::TargetReset => 502,
+        Reason::TargetClosedEarly | Reason::BadResponse | Reason::TargetReset | Reason::TargetFailed => 502,
         Reason::RequestTimeout | Reason::ConnectTimeout | Reason::WriteTimeout => 504,
         Reason::NoTarget
         | Reason::ListenerFull
@@ -43,6 +43,8 @@ pub(crate) struct Manner {
     pub(crate) head_only: bool,
     /// The connection closes behind it.
     pub(crate) close: bool,
+    /// The client speaks HTTP/1.0, where a connection that goes on says so.
+    pub(crate) old: bool,
 }
 
 /// Writes a whole error answer.
@@ -89,6 +91,8 @@ fn finish(out: &mut Vec<u8>, body: &[u8], manner: Manner) {
     write_content_length(out, body.len() as u64);
     if manner.close {
         write_field(out, "connection", b"close");
+    } else if manner.old {
+        write_field(out, "connection", b"keep-alive");
     }
     end_head(out);
     if !manner.head_only {
@@ -133,7 +137,7 @@ mod tests {
     fn every_reason_has_an_answer_that_parses() {
         for reason in Reason::ALL {
             let mut out = Vec::new();
-            refusal(&mut out, *reason, Manner { html: false, head_only: false, close: true });
+            refusal(&mut out, *reason, Manner { html: false, head_only: false, close: true, old: false });
             let text = String::from_utf8(out).unwrap();
             assert!(text.starts_with(&format!("HTTP/1.1 {} ", status_of(*reason))), "{text}");
             let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -68,8 +68,8 @@ pub(crate) struct Attempt<'a> {
     waiting: Option<Waiting>,
     progress: Progress,
     received: u64,
-    /// The target takes no more of the request; it may have answered all the same.
-    upload_broken: bool,
+    /// The client broke off its request while its answer was under way.
+    upload_failed: bool,
     watch_client: bool,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Attempt<'a> {
             waiting: None,
             progress: Progress::new(),
             received: 0,
-            upload_broken: false,
+            upload_failed: false,
             watch_client,
         }
     }
@@ -115,7 +115,7 @@ impl<'a> Attempt<'a> {
             *head = reply.head;
             head.clear();
         }
-        Err(self.target_trouble(Reason::BadResponse))
+        Err(self.target_trouble(Reason::BadResponse, false))
     }
 
     async fn pass_interim(&mut self, reply: &Reply, expecting: &Expecting) -> Result<(), Trouble> {
@@ -138,7 +138,7 @@ impl<'a> Attempt<'a> {
         if let Poll::Ready(result) = self.poll_head(cx, expecting, head) {
             return Poll::Ready(result);
         }
-        if self.upload.is_done() || self.upload_broken {
+        if self.upload_is_over() {
             self.poll_watch(cx)?;
         }
         let waiting = self.waits_for();
@@ -147,16 +147,13 @@ impl<'a> Attempt<'a> {
 
     /// Moves the request on. Only the client's faults end the try here.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Trouble> {
-        if self.upload_broken || self.upload.is_done() {
+        // A target that takes no more of the request may have answered all the same.
+        if self.upload_is_over() {
             return Ok(());
         }
         let buffer = self.client.buffer.get_or_insert_with(|| self.buffers.lend());
         match self.upload.poll(cx, &mut self.client.stream, buffer, &mut self.target.stream) {
-            Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
-            Poll::Ready(Err(Stopped::Write)) => {
-                self.upload_broken = true;
-                Ok(())
-            }
+            Poll::Pending | Poll::Ready(Ok(()) | Err(Stopped::Write)) => Ok(()),
             Poll::Ready(Err(Stopped::Refused(reason))) => Err(Trouble::Client(reason)),
             Poll::Ready(Err(Stopped::Truncated)) => Err(Trouble::Gone(Reason::ClientClosed)),
             Poll::Ready(Err(Stopped::Read(_))) => Err(Trouble::Gone(Reason::ClientReset)),
@@ -179,13 +176,13 @@ impl<'a> Attempt<'a> {
                 match read_reply(expecting, self.answer, &mut self.progress, &mut scratch, head) {
                     Ok(Some(reply)) => return Poll::Ready(Ok(reply)),
                     Ok(None) => self.make_room(expecting),
-                    Err(_) => return Poll::Ready(Err(self.target_trouble(Reason::BadResponse))),
+                    Err(_) => return Poll::Ready(Err(self.target_trouble(Reason::BadResponse, false))),
                 }
             }
             match std::task::ready!(self.target.stream.poll_read(cx, self.answer)) {
-                Ok(0) => return Poll::Ready(Err(self.target_trouble(Reason::TargetClosedEarly))),
+                Ok(0) => return Poll::Ready(Err(self.target_trouble(Reason::TargetClosedEarly, true))),
                 Ok(read) => self.received += read as u64,
-                Err(error) => return Poll::Ready(Err(self.target_trouble(read_reason(&error)))),
+                Err(error) => return Poll::Ready(Err(self.target_trouble(read_reason(error.kind()), false))),
             }
         }
     }
@@ -223,7 +220,7 @@ impl<'a> Attempt<'a> {
 
     fn waits_for(&self) -> Waiting {
         let moved = self.upload.moved();
-        if self.upload_broken || self.upload.is_done() {
+        if self.upload_is_over() {
             Waiting::Answer(moved + self.received)
         } else if self.upload.blocked() == Blocked::Read {
             Waiting::Body(moved)
@@ -250,9 +247,14 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn target_trouble(&self, reason: Reason) -> Trouble {
+    /// `ended`: the target's FIN came, which carries its last word on what it has received. A reset carries none:
+    /// a kernel delays acknowledgements, and a target may have read, and acted on, what was never acknowledged.
+    /// Nor does an end say anything after a failed write, which may have taken the reset's error for itself.
+    fn target_trouble(&self, reason: Reason, ended: bool) -> Trouble {
         let nothing_came = self.received == 0;
-        let unread = nothing_came && self.target.is_provably_unread();
+        let nothing_went = self.upload.moved() == 0;
+        let never_arrived = ended && self.upload.broken().is_none() && self.target.is_provably_unread();
+        let unread = nothing_came && (nothing_went || never_arrived);
         Trouble::Target { reason, stale: nothing_came && self.target.reused, unread }
     }
 
@@ -264,20 +266,23 @@ impl<'a> Attempt<'a> {
 
     fn poll_deliver(&mut self, cx: &mut Context<'_>, download: &mut Pump) -> Poll<Result<(), Reason>> {
         // What goes wrong with the upload from here on does not spoil the answer: the connections close behind it.
-        if self.poll_upload(cx).is_err() {
-            self.upload_broken = true;
+        if !self.upload_failed && self.poll_upload(cx).is_err() {
+            self.upload_failed = true;
+        }
+        if self.upload.broken() == Some(io::ErrorKind::ConnectionReset) {
+            download.distrust_end();
         }
         let polled = download.poll(cx, &mut self.target.stream, self.answer, &mut self.client.stream);
         if let Poll::Ready(result) = polled {
             return Poll::Ready(result.map_err(|stopped| match stopped {
                 Stopped::Write => Reason::ClientReset,
                 Stopped::Truncated => Reason::TargetClosedEarly,
-                Stopped::Read(error) => read_reason(&error),
+                Stopped::Read(error) => read_reason(error.kind()),
                 Stopped::Refused(_) => Reason::BadResponse,
             }));
         }
         let waiting = match download.blocked() {
-            Blocked::Read => Waiting::Answer(download.moved()),
+            Blocked::Read => Waiting::Answer(download.moved() + self.upload.moved()),
             Blocked::Write => Waiting::ClientTakes(download.moved()),
         };
         self.poll_deadline(cx, waiting).map(|()| {
@@ -290,7 +295,11 @@ impl<'a> Attempt<'a> {
 
     /// Whether the request has been sent whole.
     pub(crate) fn request_is_sent(&self) -> bool {
-        self.upload.is_done() && !self.upload_broken
+        self.upload.is_done()
+    }
+
+    fn upload_is_over(&self) -> bool {
+        self.upload.is_done() || self.upload.broken().is_some()
     }
 
     /// Bytes of the answer that came with its head or before it.
@@ -299,9 +308,9 @@ impl<'a> Attempt<'a> {
     }
 }
 
-fn read_reason(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::TargetReset,
+fn read_reason(error: io::ErrorKind) -> Reason {
+    match error {
+        io::ErrorKind::ConnectionReset => Reason::TargetReset,
         _ => Reason::TargetClosedEarly,
     }
 }

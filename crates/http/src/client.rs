@@ -22,17 +22,19 @@ pub(crate) struct Client {
     pub(crate) deadline: Deadline,
     /// It has finished sending.
     pub(crate) ended: bool,
+    /// A part of the current answer may have reached it.
+    pub(crate) answering: bool,
 }
 
 /// How long, and how much, of what a refused client still sends is read and dropped, so that our answer reaches it
 /// before a reset does (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_BYTES: usize = 64 << 20;
 
 impl Client {
     pub(crate) fn new(stream: Stream, first: Duration) -> Self {
         let deadline = Deadline::after(first);
-        Self { stream, buffer: None, progress: Progress::new(), deadline, ended: false }
+        Self { stream, buffer: None, progress: Progress::new(), deadline, ended: false, answering: false }
     }
 
     /// Whether it has sent something that we have not used.
@@ -43,6 +45,7 @@ impl Client {
     /// Writes all of it, with `timeout` from each byte taken to the next.
     pub(crate) async fn write_all(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), Reason> {
         let mut at = 0;
+        self.answering = true;
         while at < bytes.len() {
             self.deadline.set(timeout);
             let stream = &mut self.stream;
@@ -88,7 +91,7 @@ impl Client {
 /// Tells a client that was not let in why, and closes.
 pub(crate) async fn refuse(stream: Stream, reason: Reason) {
     let mut out = Vec::with_capacity(256);
-    answer::refusal(&mut out, reason, Manner { html: false, head_only: false, close: true });
+    answer::refusal(&mut out, reason, Manner { html: false, head_only: false, close: true, old: false });
     let mut client = Client::new(stream, LINGER);
     if client.write_all(&out, LINGER).await.is_ok() {
         client.linger(&Buffers::default()).await;

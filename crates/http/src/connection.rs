@@ -4,6 +4,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use evenkeel_base::Reason;
 use evenkeel_net::rt::Instant;
@@ -25,6 +26,8 @@ pub(crate) async fn serve<D: Dial + 'static>(
     drain: DrainSignal,
 ) {
     let client = Client::new(stream, admitted.view.config.http.header_timeout);
+    // An idle connection hears of the drain, too.
+    let _watch = drain.watch().await;
     let mut connection = Connection { plane, admitted, client, drain };
     let reason = connection.run().await;
     connection.admitted.reason = reason;
@@ -44,6 +47,10 @@ struct Connection<'p, D> {
     client: Client,
     drain: DrainSignal,
 }
+
+/// How long a draining connection waits for one more request. A client that uses its connection more seldom opens
+/// another one as a matter of course; waiting for it would only make every stop as long as the grace time.
+const LAST_CALL: Duration = Duration::from_secs(5);
 
 /// Why no request was read.
 enum Stop {
@@ -90,12 +97,21 @@ impl<D: Dial + 'static> Connection<'_, D> {
             return Ok(());
         }
         self.client.buffer = None;
-        let stream = &self.client.stream;
-        match self.client.deadline.guard(|cx| stream.poll_readable(cx)).await {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) => Err(Reason::ClientReset),
-            None => Err(Reason::IdleTimeout),
-        }
+        let Client { stream, deadline, .. } = &mut self.client;
+        let drain = &self.drain;
+        let mut hurried = false;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(readable) = stream.poll_readable(cx) {
+                return Poll::Ready(readable.map_err(|_| Reason::ClientReset));
+            }
+            if drain.is_draining() && !hurried {
+                hurried = true;
+                deadline.set(LAST_CALL);
+            }
+            let reason = if hurried { Reason::Draining } else { Reason::IdleTimeout };
+            deadline.poll_passed(cx).map(|()| Err(reason))
+        })
+        .await
     }
 
     /// Reads and answers one request; a defect of ours that panics costs this request, and nothing else.
@@ -112,7 +128,8 @@ impl<D: Dial + 'static> Connection<'_, D> {
             Some(result) => result,
             None => {
                 self.admitted.cell().panics.add(1);
-                Err(Stop::Refuse(Reason::Internal))
+                // Behind a part of an answer, another one would be taken for its rest.
+                if self.client.answering { Ok(Next::Reset) } else { Err(Stop::Refuse(Reason::Internal)) }
             }
         }
     }
@@ -145,29 +162,52 @@ impl<D: Dial + 'static> Connection<'_, D> {
     async fn read(&mut self) -> Result<Ask, Stop> {
         let view = self.admitted.view.clone();
         let http = &view.config.http;
-        self.client.deadline.set(http.header_timeout);
+        let mut timed = self.client.has_bytes();
+        if timed {
+            self.client.deadline.set(http.header_timeout);
+        }
+        self.client.answering = false;
         let reading =
             Reading { view: &view, client: self.admitted.live.client, log: self.admitted.worker.log.is_on() };
         loop {
-            if self.client.has_bytes() {
-                if let Some(ask) = self.parse(&reading)? {
-                    return Ok(ask);
-                }
+            if self.client.has_bytes()
+                && let Some(ask) = self.parse(&reading)?
+            {
+                return Ok(ask);
             }
-            let buffer = self.client.buffer.get_or_insert_with(|| self.plane.buffers.lend());
-            if buffer.space().is_empty() {
-                // The parser refuses a head at its limit; until then there has to be room.
-                buffer.grow(buffer.capacity() * 2);
-            }
-            let stream = &mut self.client.stream;
-            match self.client.deadline.guard(|cx| stream.poll_read(cx, buffer)).await {
+            match self.more().await {
                 Some(Ok(0)) => return Err(Stop::Silent(Reason::ClientClosed)),
-                Some(Ok(_)) => {}
+                Some(Ok(_)) if timed => {}
+                Some(Ok(_)) => {
+                    // From the first byte of a head on, all of it has to come in time.
+                    timed = true;
+                    self.client.deadline.set(http.header_timeout);
+                }
                 Some(Err(_)) => return Err(Stop::Silent(Reason::ClientReset)),
                 None if self.client.has_bytes() => return Err(Stop::Refuse(Reason::HeaderTimeout)),
                 None => return Err(Stop::Silent(Reason::IdleTimeout)),
             }
         }
+    }
+
+    /// Reads what has come; a client that has sent nothing holds no buffer meanwhile. `None` is the deadline.
+    async fn more(&mut self) -> Option<std::io::Result<usize>> {
+        let Client { stream, deadline, buffer, .. } = &mut self.client;
+        let buffers = &self.plane.buffers;
+        deadline
+            .guard(|cx| {
+                let lent = buffer.get_or_insert_with(|| buffers.lend());
+                if lent.space().is_empty() {
+                    // The parser refuses a head at its limit; until then there has to be room.
+                    lent.grow(lent.capacity() * 2);
+                }
+                let polled = stream.poll_read(cx, lent);
+                if polled.is_pending() && lent.is_empty() {
+                    *buffer = None;
+                }
+                polled
+            })
+            .await
     }
 
     fn parse(&mut self, reading: &Reading<'_>) -> Result<Option<Ask>, Stop> {
@@ -185,7 +225,7 @@ impl<D: Dial + 'static> Connection<'_, D> {
     async fn refuse(&mut self, reason: Reason) -> Next {
         self.admitted.cell().count(reason);
         let mut out = self.plane.heads.lend();
-        answer::refusal(&mut out, reason, Manner { html: false, head_only: false, close: true });
+        answer::refusal(&mut out, reason, Manner { html: false, head_only: false, close: true, old: false });
         let timeout = self.admitted.view.config.http.write_timeout;
         let written = self.client.write_all(&out, timeout).await;
         self.plane.heads.give_back(out);

@@ -7,7 +7,7 @@ use evenkeel_base::Reason;
 use evenkeel_net::rt::{self, Instant};
 use evenkeel_net::{Buffer, Dial, Direction, DrainSignal, relay};
 use evenkeel_state::{Admitted, Lease, Pool, RouteAction, Target, Tried, Turn, View};
-use evenkeel_wire::{Asked, Framing, Method};
+use evenkeel_wire::{Asked, Framing, Method, Version};
 
 use crate::Plane;
 use crate::answer::{self, Manner};
@@ -71,6 +71,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
     pub(crate) async fn run(&mut self) -> Next {
         let view = self.view.clone();
         let pool = match self.ask.choice {
+            Choice::Refuse(reason) => return self.refuse(reason).await,
             Choice::Default => view.default.as_ref(),
             Choice::Route(index) => match &view.actions[index] {
                 RouteAction::Pool(pool) => Some(pool),
@@ -103,7 +104,8 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 Err(reason) => return self.refuse(last.unwrap_or(reason)).await,
             };
             self.admitted.live.set_target(Some(lease.target().id));
-            let trouble = match self.try_target(pool, &lease).await {
+            self.course.attempts += 1;
+            let trouble = match self.try_target(pool, &lease, &tried).await {
                 Outcome::Over(next) => return next,
                 Outcome::Failed(trouble) => trouble,
             };
@@ -112,8 +114,10 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 Trouble::Gone(reason) => return self.gone(reason),
                 Trouble::Target { reason, .. } => {
                     tried.add(lease.slot());
-                    lease.failed(reason);
-                    if !self.may_retry(pool, trouble) {
+                    if reason != Reason::TargetFailed {
+                        lease.failed(reason);
+                    }
+                    if !self.may_retry(pool, trouble, &tried) {
                         return self.refuse(reason).await;
                     }
                     lease.cell().retries.add(1);
@@ -137,21 +141,18 @@ impl<D: Dial + 'static> Exchange<'_, D> {
     }
 
     /// One target: over an idle connection if there is one; a stale one is replaced by a fresh one, silently.
-    async fn try_target(&mut self, pool: &Pool, lease: &Lease<'_>) -> Outcome {
+    async fn try_target(&mut self, pool: &Pool, lease: &Lease<'_>, tried: &Tried) -> Outcome {
         let mut fresh = false;
         loop {
-            self.course.attempts += 1;
             let sure = !self.ask.method.is_idempotent();
-            let dialled = Instant::now();
             let target = match self.plane.reach(pool, lease, fresh, sure).await {
                 Ok(target) => target,
                 Err(reason) => {
                     return Outcome::Failed(Trouble::Target { reason, stale: false, unread: true });
                 }
             };
-            self.course.connected = if target.reused { Duration::ZERO } else { dialled.elapsed() };
             self.course.reused = target.reused;
-            match self.try_once(pool, lease, target).await {
+            match self.try_once(pool, lease, target, tried).await {
                 Outcome::Failed(Trouble::Target { stale: true, unread, .. })
                     if pool.config.retry.on_stale && self.may_resend(unread) =>
                 {
@@ -168,10 +169,16 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         !self.ask.head.is_empty() && (unread || self.ask.method.is_idempotent())
     }
 
-    fn may_retry(&self, pool: &Pool, trouble: Trouble) -> bool {
+    /// Whether another target is tried. `tried` holds the one that failed: what counts are targets, not
+    /// connections to one of them that turned out stale.
+    fn may_retry(&self, pool: &Pool, trouble: Trouble, tried: &Tried) -> bool {
         let Trouble::Target { reason, unread, .. } = trouble else { return false };
         let retry = &pool.config.retry;
-        if self.course.attempts > u32::from(retry.attempts) || !self.may_resend(unread) {
+        if reason == Reason::TargetFailed {
+            // Weighed already, while the answer was still at hand.
+            return true;
+        }
+        if tried.len() > usize::from(retry.attempts) || !self.may_resend(unread) {
             return false;
         }
         if is_dial_failure(reason) {
@@ -180,7 +187,13 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         reason != Reason::BadResponse && retry.on_failure && pool.admits_retry(evenkeel_state::uptime())
     }
 
-    async fn try_once(&mut self, pool: &Pool, lease: &Lease<'_>, mut target: Upstream) -> Outcome {
+    async fn try_once(
+        &mut self,
+        pool: &Pool,
+        lease: &Lease<'_>,
+        mut target: Upstream,
+        tried: &Tried,
+    ) -> Outcome {
         let http = &self.view.config.http;
         let allowed = http.max_body_bytes.unwrap_or(u64::MAX);
         let head = std::mem::take(&mut self.ask.head);
@@ -194,19 +207,24 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         };
         let mut reply_head = self.plane.heads.lend();
         let (buffers, scratch) = (&self.plane.buffers, &self.plane.scratch);
+        // The try's own time, not the request's: what was waited for earlier tries is none of this target's doing.
+        let begun = if self.course.attempts > 1 || !target.reused { Instant::now() } else { self.started };
+        self.course.connected = if target.reused { Duration::ZERO } else { begun - self.started };
         let mut attempt =
             Attempt::new(self.client, &mut target, &mut upload, &mut answer, http, buffers, scratch);
         let reply = attempt.answer(&expecting, &mut reply_head).await;
         let received = attempt.received();
         match reply {
-            Ok(reply) if self.is_retried_status(pool, reply.status, &upload) => {
+            Ok(reply) if self.is_retried_status(pool, reply.status, &upload, tried) => {
+                lease.answered(reply.status, begun.elapsed().as_micros() as u64);
                 self.keep_for_resend(&mut upload);
                 self.count(lease, &upload, received);
                 Outcome::Failed(Trouble::Target { reason: Reason::TargetFailed, stale: false, unread: false })
             }
             Ok(reply) => {
-                self.course.first_byte = self.started.elapsed();
-                lease.answered(reply.status, self.course.first_byte.as_micros() as u64);
+                let now = Instant::now();
+                self.course.first_byte = now - self.started;
+                lease.answered(reply.status, (now - begun).as_micros() as u64);
                 let leg = Leg { target, upload, answer };
                 Outcome::Over(self.deliver(pool, lease, reply, leg).await)
             }
@@ -238,6 +256,11 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             return self.switch(lease, reply, leg).await;
         }
         let buffers = &self.plane.buffers;
+        // An answer that ends with its connection looks whole when the connection is merely closed.
+        let ends_by_close = reply.coding == Coding::Decode
+            || (reply.framing == Framing::UntilClose && reply.coding == Coding::Raw);
+        let guard = ends_by_close.then(|| self.client.stream.reset_guard());
+        self.client.answering = true;
         let mut download = Pump::new(reply.head, reply.framing, reply.coding, u64::MAX, buffers);
         let http = &self.view.config.http;
         let scratch = &self.plane.scratch;
@@ -259,6 +282,9 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         self.plane.heads.give_back(download.take_head());
         match delivered {
             Ok(()) => {
+                if let Some(guard) = guard {
+                    guard.disarm();
+                }
                 let whole = reply.framing != Framing::UntilClose && leg.answer.is_empty();
                 if reply.target_keep_alive && sent && whole {
                     self.keep_target(pool, lease, leg);
@@ -273,9 +299,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                     lease.failed(reason);
                 }
                 // A known length or a missing last chunk shows the client what is missing; a close would not.
-                let shows = reply.coding != Coding::Decode
-                    && (reply.framing != Framing::UntilClose || reply.coding == Coding::Encode);
-                if shows { Next::Ended } else { Next::Reset }
+                if ends_by_close { Next::Reset } else { Next::Ended }
             }
         }
     }
@@ -313,13 +337,16 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         self.gone(end.reason)
     }
 
-    fn is_retried_status(&self, pool: &Pool, status: u16, upload: &Pump) -> bool {
+    /// Whether this answer is given up for that of another target. Where there is none, or the budget is spent,
+    /// the client gets the target's own words. `tried` holds those before this one.
+    fn is_retried_status(&self, pool: &Pool, status: u16, upload: &Pump, tried: &Tried) -> bool {
         let retry = &pool.config.retry;
         retry.on_status.contains(&status)
-            && self.course.attempts <= u32::from(retry.attempts)
+            && tried.len() < usize::from(retry.attempts)
             && self.ask.method.is_idempotent()
             && !upload.body_is_taken()
-            && pool.available() > 1
+            && pool.available() > tried.len() + 1
+            && pool.admits_retry(evenkeel_state::uptime())
     }
 
     /// Takes the request back for another try, unless a part of its body has been used up.
@@ -339,6 +366,11 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         cell.bytes_from.add(received);
         self.admitted.cell().bytes_in.add(sent);
         self.admitted.live.bytes_in.add(sent);
+    }
+
+    fn manner(&self, close: bool) -> Manner {
+        let head_only = self.ask.method == Method::Head;
+        Manner { html: self.ask.html, head_only, close, old: self.ask.version == Version::Http10 }
     }
 
     fn gone(&mut self, reason: Reason) -> Next {
@@ -362,7 +394,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         self.course.status = status;
         self.course.reason.get_or_insert(Reason::RouteResponse);
         let mut out = self.plane.heads.lend();
-        write(&mut out, Manner { html: self.ask.html, head_only: self.ask.method == Method::Head, close });
+        write(&mut out, self.manner(close));
         let written = self.client.write_all(&out, self.view.config.http.write_timeout).await;
         self.course.bytes_out += out.len() as u64;
         self.admitted.cell().bytes_out.add(out.len() as u64);

@@ -3,6 +3,7 @@
 
 /// Panics when a test asks for it with the field `x-evenkeel-failpoint: panic`.
 #[cfg(debug_assertions)]
+#[allow(clippy::panic)] // what it is for
 pub(crate) fn check(fields: &evenkeel_wire::Fields<'_>) {
     use std::sync::OnceLock;
     static ON: OnceLock<bool> = OnceLock::new();

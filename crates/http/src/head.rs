@@ -8,9 +8,9 @@ use evenkeel_net::Buffer;
 use evenkeel_route::canonical_path;
 use evenkeel_state::{ListenerView, RouteAction};
 use evenkeel_wire::{
-    Asked, Forwarding, Framing, Kinds, Limits, Method, Parsed, Progress, RequestHead, ResponseHead, Scratch,
-    Version, end_head, forwarded, parse_request, parse_response, write_chunked, write_field, write_fields,
-    write_request_line, write_response_head,
+    Asked, FieldKind, Forwarding, Framing, Kinds, Limits, Method, Parsed, Progress, RequestHead,
+    ResponseHead, Scratch, Version, end_head, forwarded, parse_request, parse_response, write_chunked,
+    write_field, write_fields, write_request_line, write_response_head,
 };
 
 use crate::failpoint;
@@ -48,6 +48,8 @@ pub(crate) enum Choice {
     Route(usize),
     /// To the listener's pool.
     Default,
+    /// Nowhere.
+    Refuse(Reason),
 }
 
 /// What reading a head needs to know.
@@ -83,10 +85,9 @@ pub(crate) fn read_ask(
     let parsed = parse_request(buffer.filled(), &reading.limits(), progress, scratch)?;
     let Parsed::Complete(request) = parsed else { return Ok(None) };
     failpoint::check(&request.fields);
-    check_body_size(&request, &reading.view.config.http)?;
     let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
     let path = if path == "*" { path.into() } else { canonical_path(path)? };
-    let choice = route(reading, &request, &path, query)?;
+    let choice = route(reading, &request, &path, query);
     write_head(head, &request, &path, query, reading, choice);
     let text = reading.log.then(|| text_of(&request, &path, query));
     let ask = Ask {
@@ -105,22 +106,19 @@ pub(crate) fn read_ask(
     Ok(Some(with_whole_body(ask, buffer, head)))
 }
 
-fn check_body_size(request: &RequestHead<'_>, http: &HttpSettings) -> Result<(), Reason> {
-    match (request.framing, http.max_body_bytes) {
-        (Framing::Length(length), Some(most)) if length > most => Err(Reason::BodyTooLarge),
-        _ => Ok(()),
-    }
+fn is_too_large(request: &RequestHead<'_>, http: &HttpSettings) -> bool {
+    matches!((request.framing, http.max_body_bytes), (Framing::Length(length), Some(most)) if length > most)
 }
 
 /// A body that has come whole goes out with the head, in one write, and can be sent again if need be.
 fn with_whole_body(mut ask: Ask, buffer: &mut Buffer, head: &mut Vec<u8>) -> Ask {
-    if let Framing::Length(length) = ask.framing {
-        if length <= buffer.len() as u64 {
-            let length = length as usize;
-            head.extend_from_slice(&buffer.filled()[..length]);
-            buffer.consume(length);
-            ask.framing = Framing::None;
-        }
+    if let Framing::Length(length) = ask.framing
+        && length <= buffer.len() as u64
+    {
+        let length = length as usize;
+        head.extend_from_slice(&buffer.filled()[..length]);
+        buffer.consume(length);
+        ask.framing = Framing::None;
     }
     ask.head = std::mem::take(head);
     ask
@@ -141,22 +139,20 @@ fn prefers_html(accept: &[u8]) -> bool {
     accept.len() >= html.len() && accept[..html.len()].eq_ignore_ascii_case(html)
 }
 
-fn route(
-    reading: &Reading<'_>,
-    request: &RequestHead<'_>,
-    path: &str,
-    query: &str,
-) -> Result<Choice, Reason> {
+fn route(reading: &Reading<'_>, request: &RequestHead<'_>, path: &str, query: &str) -> Choice {
     let view = reading.view;
+    if is_too_large(request, &view.config.http) {
+        return Choice::Refuse(Reason::BodyTooLarge);
+    }
     let found = if view.table.is_empty() {
         None
     } else {
         view.table.find(&Routed { request, path, query, client: reading.client.ip() })
     };
     match found {
-        Some(index) => Ok(Choice::Route(index)),
-        None if view.default.is_some() => Ok(Choice::Default),
-        None => Err(Reason::NoRoute),
+        Some(index) => Choice::Route(index),
+        None if view.default.is_some() => Choice::Default,
+        None => Choice::Refuse(Reason::NoRoute),
     }
 }
 
@@ -218,9 +214,10 @@ fn write_head(
     };
     write_target_line(out, request, path, query);
     write_fields(out, &request.fields, forwarding.skip());
-    if request.host.is_empty() {
-        // HTTP/1.0 need not name a host, HTTP/1.1 must: as with nginx, it is the pool's name then.
-        write_field(out, "host", pool_name(reading.view, choice).as_bytes());
+    if request.fields.get(FieldKind::Host).is_none() {
+        // HTTP/1.0 need not send the field, HTTP/1.1 must: from the target, or as with nginx the pool's name.
+        let host = if request.host.is_empty() { pool_name(reading.view, choice) } else { request.host };
+        write_field(out, "host", host.as_bytes());
     }
     if request.framing == Framing::Chunked {
         write_chunked(out);
@@ -240,6 +237,7 @@ fn pool_name(view: &ListenerView, choice: Choice) -> &str {
             Some(RouteAction::Pool(pool)) => Some(pool),
             _ => None,
         },
+        Choice::Refuse(_) => None,
     };
     pool.map_or("", |pool| pool.name().as_str())
 }

@@ -2,17 +2,38 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use evenkeel_base::TargetId;
 use evenkeel_net::rt::Instant;
+use evenkeel_state::Target;
 
 use crate::upstream::Upstream;
 
 /// Idle connections, by target; the one used last is used next, so that the surplus ages and is closed.
 #[derive(Debug, Default)]
 pub(crate) struct IdlePool {
-    by_target: RefCell<HashMap<TargetId, Vec<Idle>>>,
+    by_target: RefCell<HashMap<TargetId, Vec<Idle>, BuildHasherDefault<ById>>>,
+}
+
+/// Identities are small numbers of our own making: nobody can choose them to collide.
+#[derive(Debug, Default)]
+struct ById(u64);
+
+impl Hasher for ById {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        // The table takes its bits from both ends.
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 #[derive(Debug)]
@@ -24,11 +45,11 @@ struct Idle {
 impl IdlePool {
     /// A connection that can be used. Ended ones are dropped on the way; `ask` asks the kernel rather than the
     /// engine, for requests that cannot be sent twice.
-    pub(crate) fn take(&self, target: TargetId, ask: bool) -> Option<Upstream> {
+    pub(crate) fn take(&self, target: &Target, ask: bool) -> Option<Upstream> {
         let mut by_target = self.by_target.borrow_mut();
-        let idle = by_target.get_mut(&target)?;
+        let idle = by_target.get_mut(&target.id)?;
         while let Some(candidate) = idle.pop() {
-            if !candidate.upstream.stream.is_stale(ask) {
+            if candidate.upstream.is_usable(target, ask) {
                 return Some(candidate.upstream);
             }
         }

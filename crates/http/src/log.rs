@@ -9,7 +9,7 @@ use crate::exchange::Exchange;
 /// Writes the line of a request that is over, if the access log is on.
 pub(crate) fn line<D>(exchange: &Exchange<'_, D>) {
     let admitted = exchange.admitted;
-    admitted.worker.log.line(|out, format| {
+    admitted.worker.log.line(&admitted.view.live, |out, format| {
         let course = &exchange.course;
         let mut line = LineWriter::begin(out, format);
         begin(&mut line, admitted);
@@ -39,7 +39,7 @@ pub(crate) fn line<D>(exchange: &Exchange<'_, D>) {
 
 /// Writes the line of what was no request.
 pub(crate) fn refused(admitted: &Admitted, reason: Reason) {
-    admitted.worker.log.line(|out, format| {
+    admitted.worker.log.line(&admitted.view.live, |out, format| {
         let mut line = LineWriter::begin(out, format);
         begin(&mut line, admitted);
         line.number("status", u64::from(status_of(reason)));

@@ -80,6 +80,9 @@ pub(crate) struct Pump {
     moved: u64,
     body_taken: bool,
     blocked: Blocked,
+    broken: Option<io::ErrorKind>,
+    /// The sender was reset: an end that a read shows is none.
+    distrusted: bool,
 }
 
 impl Pump {
@@ -111,6 +114,8 @@ impl Pump {
             moved: 0,
             body_taken: false,
             blocked: Blocked::Write,
+            broken: None,
+            distrusted: false,
         }
     }
 
@@ -132,6 +137,16 @@ impl Pump {
     /// What it waits for, after a poll that was pending.
     pub(crate) fn blocked(&self) -> Blocked {
         self.blocked
+    }
+
+    /// How the receiver broke off, if it has: it takes no more.
+    pub(crate) fn broken(&self) -> Option<io::ErrorKind> {
+        self.broken
+    }
+
+    /// Says that the sender was reset, though a write has used the error up.
+    pub(crate) fn distrust_end(&mut self) {
+        self.distrusted = true;
     }
 
     /// Takes the head back, to be sent again or reused.
@@ -157,7 +172,10 @@ impl Pump {
             }
             if self.has_output() {
                 self.blocked = Blocked::Write;
-                ready!(self.poll_flush(cx, buffer, to)).map_err(|_| Stopped::Write)?;
+                if let Err(error) = ready!(self.poll_flush(cx, buffer, to)) {
+                    self.broken = Some(error.kind());
+                    return Poll::Ready(Err(Stopped::Write));
+                }
             } else if matches!(self.source, Source::Done) {
                 return Poll::Ready(Ok(()));
             } else if self.direct.is_some() {
@@ -300,7 +318,7 @@ impl Pump {
     }
 
     fn ended(&mut self) -> Result<(), Stopped> {
-        if !matches!(self.source, Source::UntilClose) {
+        if !matches!(self.source, Source::UntilClose) || self.distrusted {
             return Err(Stopped::Truncated);
         }
         self.source = Source::Done;
@@ -330,7 +348,10 @@ impl Pump {
                 Poll::Ready(Ok(()))
             }
             Err(Broken::Read(error)) => Poll::Ready(Err(Stopped::Read(error))),
-            Err(Broken::Write(_)) => Poll::Ready(Err(Stopped::Write)),
+            Err(Broken::Write(error)) => {
+                self.broken = Some(error.kind());
+                Poll::Ready(Err(Stopped::Write))
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A connection to a target.
 
+use std::net::SocketAddr;
+
 use evenkeel_base::{Reason, TargetAddr};
 use evenkeel_net::{Dial, DialTo, Stream};
-use evenkeel_state::{Lease, Pool};
+use evenkeel_state::{Lease, Pool, Target};
 
 use crate::Plane;
 
@@ -14,11 +16,23 @@ pub(crate) struct Upstream {
     pub(crate) sent_before: u64,
     /// It served a request before this one.
     pub(crate) reused: bool,
+    /// The other end, for a target known by name: the name may mean another address by now.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Upstream {
-    /// Whether the target cannot have read a byte of the current request: its kernel has acknowledged nothing
-    /// beyond the earlier ones (Linux counts the SYN as one byte more).
+    fn leads_to(&self, target: &Target) -> bool {
+        self.peer.is_none_or(|peer| target.resolved.contains(&peer))
+    }
+
+    /// Whether it may carry another request to this target.
+    pub(crate) fn is_usable(&self, target: &Target, ask: bool) -> bool {
+        self.leads_to(target) && !self.stream.is_stale(ask)
+    }
+
+    /// Whether the target cannot have read a byte of the current request, to be asked when it has ended the
+    /// connection in order: the acknowledgement that came with its end covers nothing beyond the earlier requests
+    /// (Linux counts the SYN as one byte more).
     pub(crate) fn is_provably_unread(&self) -> bool {
         self.stream.bytes_acked().is_some_and(|acked| acked <= self.sent_before + 1)
     }
@@ -33,12 +47,10 @@ impl<D: Dial> Plane<D> {
         fresh: bool,
         ask: bool,
     ) -> Result<Upstream, Reason> {
-        if !fresh {
-            if let Some(mut upstream) = self.idle.take(lease.target().id, ask) {
-                upstream.reused = true;
-                lease.cell().reused.add(1);
-                return Ok(upstream);
-            }
+        if !fresh && let Some(mut upstream) = self.idle.take(lease.target(), ask) {
+            upstream.reused = true;
+            lease.cell().reused.add(1);
+            return Ok(upstream);
         }
         let target = lease.target();
         let to = match &target.address {
@@ -48,7 +60,9 @@ impl<D: Dial> Plane<D> {
         match self.dial.dial(to, pool.config.source, pool.config.connect_timeout).await {
             Ok(stream) => {
                 lease.cell().connects.add(1);
-                Ok(Upstream { stream, sent_before: 0, reused: false })
+                let by_name = matches!(target.address, TargetAddr::Name { .. });
+                let peer = by_name.then(|| stream.peer_addr()).flatten();
+                Ok(Upstream { stream, sent_before: 0, reused: false, peer })
             }
             Err(error) => {
                 lease.cell().connect_errors.add(1);

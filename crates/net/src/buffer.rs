@@ -8,13 +8,16 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Buffers kept for reuse per worker (16 MiB); more are freed when they come back.
 const KEPT: usize = 1024;
 
+/// Where buffers lie ready.
+type Home = Rc<RefCell<Vec<Box<[u8]>>>>;
+
 /// Bytes that came and have not been used yet, with room behind them.
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
-    home: Option<Rc<RefCell<Vec<Box<[u8]>>>>>,
+    home: Option<Home>,
 }
 
 impl Buffer {
@@ -63,11 +66,6 @@ impl Buffer {
         self.end = (self.end + n).min(self.bytes.len());
     }
 
-    /// Keeps only the first `len` bytes.
-    pub fn truncate(&mut self, len: usize) {
-        self.end = self.end.min(self.start + len);
-    }
-
     /// Makes the buffer hold at least `capacity` bytes. A grown buffer is not pooled.
     pub fn grow(&mut self, capacity: usize) {
         if capacity <= self.bytes.len() {
@@ -106,7 +104,7 @@ fn give_back(home: &RefCell<Vec<Box<[u8]>>>, bytes: Box<[u8]>) {
 
 /// A worker's buffers.
 #[derive(Debug, Clone, Default)]
-pub struct Buffers(Rc<RefCell<Vec<Box<[u8]>>>>);
+pub struct Buffers(Home);
 
 impl Buffers {
     /// Lends an empty buffer.

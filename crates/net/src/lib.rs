@@ -21,8 +21,8 @@ mod sys;
 
 pub use buffer::{Buffer, Buffers};
 pub use dial::{Dial, DialError, DialTo, Direct};
-pub use drain::{Drain, DrainSignal};
+pub use drain::{Drain, DrainSignal, Watch};
 pub use listen::{BindError, BoundSocket, Listener, bind};
 pub use relay::{Broken, Direction, RelayEnd, relay};
-pub use stream::Stream;
+pub use stream::{ResetGuard, Stream};
 pub use sys::{cpu_count, raise_descriptor_limit};

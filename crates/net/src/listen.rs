@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use evenkeel_base::{BindAddr, ClientAddr};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::stream::Stream;
 
@@ -66,7 +66,7 @@ pub fn bind(
 ) -> Result<(Vec<BoundSocket>, BindAddr), BindError> {
     let fail = |source| BindError { address: address.clone(), source };
     match address {
-        BindAddr::Unix(path) => bind_unix(path, backlog, workers, ours).map_err(fail),
+        BindAddr::Unix(path) => bind_unix(path, backlog, workers).map_err(fail),
         BindAddr::Ip(addr) => bind_tcp(*addr, false, backlog, workers, ours).map_err(fail),
         BindAddr::Any(port) => {
             let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
@@ -124,16 +124,7 @@ fn tcp_socket(addr: SocketAddr, both_families: bool, share_port: bool) -> io::Re
     Ok(socket)
 }
 
-fn bind_unix(
-    path: &Path,
-    backlog: u32,
-    workers: usize,
-    ours: bool,
-) -> io::Result<(Vec<BoundSocket>, BindAddr)> {
-    if ours {
-        // Our own earlier socket, about to be replaced; it goes on serving what it has accepted.
-        std::fs::remove_file(path)?;
-    }
+fn bind_unix(path: &Path, backlog: u32, workers: usize) -> io::Result<(Vec<BoundSocket>, BindAddr)> {
     remove_dead_socket(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -214,25 +205,36 @@ impl Listener {
     }
 
     /// What waits in the accept queue right now, one connection at a time; `None` once it is empty. Used before
-    /// the socket closes, so that nobody who has been let in by the kernel is turned away.
+    /// the socket closes, so that nobody who has been let in by the kernel is turned away. It asks the kernel
+    /// itself: the engine may not know yet what has come, and rations what one task may take at a time.
     pub async fn accept_waiting(&self) -> Option<(Stream, ClientAddr)> {
-        use std::task::Poll;
-        std::future::poll_fn(|cx| {
+        loop {
             let accepted = match &*self.socket {
-                Accepting::Tcp(listener) => listener.poll_accept(cx).map(|accepted| {
-                    accepted.map(|(stream, addr)| (Stream::Tcp(stream), ClientAddr::from_socket(addr)))
-                }),
-                Accepting::Unix(listener) => listener
-                    .poll_accept(cx)
-                    .map(|accepted| accepted.map(|(stream, _)| (Stream::Unix(stream), ClientAddr::Unix))),
+                Accepting::Tcp(listener) => accept_tcp(listener),
+                Accepting::Unix(listener) => accept_unix(listener),
             };
-            Poll::Ready(match accepted {
-                Poll::Ready(Ok(connection)) => Some(connection),
-                Poll::Ready(Err(_)) | Poll::Pending => None,
-            })
-        })
-        .await
+            match accepted {
+                Ok(connection) => return Some(connection),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) if is_exhausted(&error) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
+                Err(_) => {}
+            }
+        }
     }
+}
+
+fn accept_tcp(listener: &TcpListener) -> io::Result<(Stream, ClientAddr)> {
+    let (socket, addr) = SockRef::from(listener).accept()?;
+    socket.set_nonblocking(true)?;
+    let client = addr.as_socket().map_or(ClientAddr::Unix, ClientAddr::from_socket);
+    Ok((Stream::Tcp(TcpStream::from_std(socket.into())?), client))
+}
+
+fn accept_unix(listener: &UnixListener) -> io::Result<(Stream, ClientAddr)> {
+    let (socket, _) = SockRef::from(listener).accept()?;
+    socket.set_nonblocking(true)?;
+    let stream = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
+    Ok((Stream::Unix(UnixStream::from_std(stream)?), ClientAddr::Unix))
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

@@ -150,16 +150,15 @@ impl Direction {
         }
         let buffer = self.buffer.get_or_insert_with(|| self.buffers.lend());
         let room = buffer.space().len();
-        let read = ready!(from.poll_read(cx, buffer))?;
+        // Beyond the limit lies something else – the next request, an answer that is too long: it stays there.
+        let most = self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let read = ready!(from.poll_read_at_most(cx, buffer, most))?;
         if read == 0 {
             self.input_ended = true;
             return Poll::Ready(Ok(()));
         }
         if let Some(left) = &mut self.left {
-            // Beyond the limit lies something else (an answer that is too long): it is not ours to forward.
-            let surplus = (read as u64).saturating_sub(*left);
-            buffer.truncate(buffer.len() - surplus as usize);
-            *left -= read as u64 - surplus;
+            *left = left.saturating_sub(read as u64);
         }
         self.full_reads = if read == room { self.full_reads + 1 } else { 0 };
         if self.full_reads >= FULL_READS_BEFORE_SPLICE && self.left.is_none_or(|left| left > room as u64) {
@@ -214,6 +213,9 @@ pub async fn relay(
     idle: Option<Duration>,
     mut progress: impl FnMut(u64, u64),
 ) -> RelayEnd {
+    // Whatever drops this future half-way – an operator, the end of the grace time – breaks off what is under way;
+    // neither side may take its part for the whole.
+    let guards = (client.reset_guard(), target.reset_guard());
     let idle = idle.unwrap_or(Duration::MAX);
     let mut deadline = Deadline::after(idle);
     let (mut told_up, mut told_down) = (0, 0);
@@ -239,12 +241,12 @@ pub async fn relay(
     })
     .await;
     let reason = match outcome {
-        Ok(()) => first_ended.unwrap_or(Reason::Finished),
-        Err(reason) => {
-            client.reset_on_close();
-            target.reset_on_close();
-            reason
+        Ok(()) => {
+            guards.0.disarm();
+            guards.1.disarm();
+            first_ended.unwrap_or(Reason::Finished)
         }
+        Err(reason) => reason,
     };
     RelayEnd { reason, to_target: up.moved(), to_client: down.moved() }
 }
@@ -256,15 +258,15 @@ fn poll_both(
     up: &mut Direction,
     down: &mut Direction,
 ) -> Poll<Result<(), Reason>> {
-    let up_polled = up.poll(cx, client, target).map_err(|broken| match broken {
-        Broken::Read(_) => Reason::ClientReset,
-        Broken::Write(_) => Reason::TargetReset,
-    });
-    if let Poll::Ready(Err(Reason::TargetReset)) = up_polled {
-        // The target does not want more. What it said before it went may still be on its way to the client.
-        up.give_up();
-    } else if let Poll::Ready(Err(reason)) = up_polled {
-        return Poll::Ready(Err(reason));
+    match up.poll(cx, client, target) {
+        Poll::Ready(Err(Broken::Read(_))) => return Poll::Ready(Err(Reason::ClientReset)),
+        Poll::Ready(Err(Broken::Write(error))) => {
+            // The target does not want more. What it said before it went may still be on its way to the client; but
+            // when it was reset, the write has used the error up, and the end that a read shows next is none.
+            up.give_up();
+            down.finish &= error.kind() != io::ErrorKind::ConnectionReset;
+        }
+        _ => {}
     }
     let down_polled = down.poll(cx, target, client).map_err(|broken| match broken {
         Broken::Read(_) => Reason::TargetReset,
@@ -272,6 +274,7 @@ fn poll_both(
     });
     match down_polled {
         Poll::Ready(Err(reason)) => Poll::Ready(Err(reason)),
+        Poll::Ready(Ok(())) if !down.finish => Poll::Ready(Err(Reason::TargetReset)),
         Poll::Ready(Ok(())) if up.is_done() => Poll::Ready(Ok(())),
         _ => Poll::Pending,
     }

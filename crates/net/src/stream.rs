@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -25,7 +25,20 @@ impl Stream {
     /// Reads what there is into the buffer's space: `Ok(0)` is the end, or a full buffer.
     #[inline]
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-        let mut space = ReadBuf::new(buffer.space());
+        self.poll_read_at_most(cx, buffer, usize::MAX)
+    }
+
+    /// Like [`Stream::poll_read`], but takes no more than `most` bytes off the stream.
+    #[inline]
+    pub fn poll_read_at_most(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let space = buffer.space();
+        let most = most.min(space.len());
+        let mut space = ReadBuf::new(&mut space[..most]);
         // tokio clears the readiness after a short read, which saves the extra read that ends in EAGAIN.
         let polled = match self {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, &mut space),
@@ -78,10 +91,6 @@ impl Stream {
     /// Whether an idle connection has ended, or said something unasked. Costs no system call unless the engine
     /// has already seen the socket become readable; with `ask` it always asks the kernel.
     pub fn is_stale(&self, ask: bool) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        if !ask && self.poll_readable(&mut cx).is_pending() {
-            return false;
-        }
         let mut byte = [0; 1];
         let peeked = match self {
             // A peek leaves the readiness as it is; a read that would block clears it, for the next time.
@@ -109,6 +118,20 @@ impl Stream {
             Self::Tcp(s) => s.local_addr().ok(),
             Self::Unix(_) => None,
         }
+    }
+
+    /// The other end's address, for TCP.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(s) => s.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Until it is disarmed, dropping the guard – with the task that holds it, say – makes this stream's close a
+    /// reset. The stream must outlive the guard.
+    pub fn reset_guard(&self) -> ResetGuard {
+        ResetGuard(Some(self.as_fd().as_raw_fd()))
     }
 
     /// How many of our bytes the peer's kernel has taken, where the kernel tells (TCP).
@@ -155,6 +178,25 @@ impl Stream {
         match self {
             Self::Tcp(s) => s.try_io(interest, call),
             Self::Unix(s) => s.try_io(interest, call),
+        }
+    }
+}
+
+/// See [`Stream::reset_guard`].
+#[derive(Debug)]
+pub struct ResetGuard(Option<RawFd>);
+
+impl ResetGuard {
+    /// The stream may close in order.
+    pub fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ResetGuard {
+    fn drop(&mut self) {
+        if let Some(fd) = self.0 {
+            sys::reset_on_close(fd);
         }
     }
 }

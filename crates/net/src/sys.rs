@@ -73,6 +73,21 @@ pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Makes the close of this socket a reset. A descriptor that is no socket, or not open, is left alone.
+pub(crate) fn reset_on_close(socket: RawFd) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: `linger` outlives the call and its size is passed along; the kernel checks the descriptor.
+    unsafe {
+        libc::setsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        );
+    }
+}
+
 /// Bytes of ours that the peer's kernel has acknowledged on this TCP connection (RFC 4898
 /// `tcpEStatsAppHCThruOctetsAcked`; Linux counts the SYN as one).
 pub(crate) fn tcp_bytes_acked(socket: BorrowedFd<'_>) -> io::Result<u64> {

@@ -3,18 +3,23 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use evenkeel_base::WorkerId;
 use evenkeel_config::LogFormat;
+
+use crate::snapshot::ListenerLive;
 
 /// Lines gather until a batch has this size, or until the worker's next tick.
 const BATCH_BYTES: usize = 32 * 1024;
 
 /// A worker's lines. When the writer lags – a full disk, a stalled reader – whole batches are dropped and
 /// counted; the data path never waits for a log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LogBatch {
+    worker: WorkerId,
     lines: RefCell<Batch>,
     writer: Option<(SyncSender<Vec<u8>>, LogFormat)>,
 }
@@ -22,14 +27,14 @@ pub struct LogBatch {
 #[derive(Debug, Default)]
 struct Batch {
     bytes: Vec<u8>,
-    lines: u64,
-    dropped: u64,
+    /// How many lines are whose, so that each listener counts those that were dropped.
+    lines: Vec<(Arc<ListenerLive>, u64)>,
 }
 
 impl LogBatch {
-    /// Lines go to this writer; none means that the access log is off.
-    pub fn new(writer: Option<(SyncSender<Vec<u8>>, LogFormat)>) -> Self {
-        Self { lines: RefCell::default(), writer }
+    /// Lines of this worker go to this writer; none means that the access log is off.
+    pub fn new(worker: WorkerId, writer: Option<(SyncSender<Vec<u8>>, LogFormat)>) -> Self {
+        Self { worker, lines: RefCell::default(), writer }
     }
 
     /// Whether a line would be kept at all.
@@ -38,12 +43,15 @@ impl LogBatch {
         self.writer.is_some()
     }
 
-    /// Appends one line in the format asked for; see [`LineWriter`].
-    pub fn line(&self, write: impl FnOnce(&mut Vec<u8>, LogFormat)) {
+    /// Appends one line of a listener in the format asked for; see [`LineWriter`].
+    pub fn line(&self, listener: &Arc<ListenerLive>, write: impl FnOnce(&mut Vec<u8>, LogFormat)) {
         let Some((_, format)) = &self.writer else { return };
         let mut batch = self.lines.borrow_mut();
         write(&mut batch.bytes, *format);
-        batch.lines += 1;
+        match batch.lines.last_mut() {
+            Some((last, count)) if Arc::ptr_eq(last, listener) => *count += 1,
+            _ => batch.lines.push((Arc::clone(listener), 1)),
+        }
         if batch.bytes.len() >= BATCH_BYTES {
             drop(batch);
             self.flush();
@@ -59,17 +67,14 @@ impl LogBatch {
         match writer.try_send(bytes) {
             Ok(()) => {}
             Err(TrySendError::Full(bytes) | TrySendError::Disconnected(bytes)) => {
-                batch.dropped += lines;
+                for (listener, count) in lines {
+                    listener.cell(self.worker).log_dropped.add(count);
+                }
                 // Keep the memory: the next batch needs it.
                 batch.bytes = bytes;
                 batch.bytes.clear();
             }
         }
-    }
-
-    /// Lines dropped since this was last asked.
-    pub fn take_dropped(&self) -> u64 {
-        std::mem::take(&mut self.lines.borrow_mut().dropped)
     }
 }
 
@@ -170,14 +175,14 @@ mod tests {
     #[test]
     fn a_lagging_writer_costs_lines_and_never_time() {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let log = LogBatch::new(Some((sender, LogFormat::Text)));
+        let log = LogBatch::new(WorkerId(0), Some((sender, LogFormat::Text)));
+        let listener = Arc::new(ListenerLive::new(1));
         for _ in 0..3 {
-            log.line(|out, _| out.extend_from_slice(b"x\n"));
+            log.line(&listener, |out, _| out.extend_from_slice(b"x\n"));
             log.flush();
         }
         assert_eq!(receiver.recv().unwrap(), b"x\n");
-        assert_eq!(log.take_dropped(), 2);
-        assert_eq!(log.take_dropped(), 0);
+        assert_eq!(listener.cell(WorkerId(0)).log_dropped.read(), 2);
     }
 
     #[test]

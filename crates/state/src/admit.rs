@@ -1,11 +1,13 @@
 //! Letting a client in, and accounting for its end.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use evenkeel_base::{ClientAddr, ListenerName, Reason};
 
 use crate::cells::ListenerCell;
 use crate::connections::LiveConnection;
+use crate::snapshot::ListenerLive;
 use crate::worker::{View, Worker};
 
 /// A connection that was let in. Whatever ends its task – its own end, an operator, a panic – dropping this gives
@@ -18,6 +20,8 @@ pub struct Admitted {
     pub view: View,
     /// Its entry in the list of connections.
     pub live: LiveConnection,
+    /// Where its place was taken. The view may move on to a successor of the same name, which never saw it come.
+    entered: Arc<ListenerLive>,
     /// Why it ended; an operator's doing until its task says otherwise.
     pub reason: Reason,
 }
@@ -32,14 +36,15 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
+        // Its end is counted where its beginning was.
+        let cell = self.entered.cell(self.worker.id);
         if std::thread::panicking() {
             self.reason = Reason::Internal;
-            self.cell().panics.add(1);
+            cell.panics.add(1);
         }
-        let cell = self.cell();
         cell.count(self.reason);
         cell.closed.add(1);
-        self.view.live.leave();
+        self.entered.leave();
     }
 }
 
@@ -62,7 +67,8 @@ impl Worker {
             return Err(reason);
         }
         let live = self.connections.enter(self.id, client, name);
-        Ok(Admitted { worker: Rc::clone(self), view, live, reason: Reason::ClosedByAdmin })
+        let entered = Arc::clone(&view.live);
+        Ok(Admitted { worker: Rc::clone(self), view, live, entered, reason: Reason::ClosedByAdmin })
     }
 
     /// Counts something that no connection stands for, such as an accept that failed.

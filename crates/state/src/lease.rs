@@ -58,9 +58,13 @@ impl<'p> Lease<'p> {
     }
 
     /// The target could not be reached, or gave no answer.
-    pub fn failed(&self, _reason: Reason) {
-        let streak = self.target().live.failures_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+    pub fn failed(&self, reason: Reason) {
         self.cell().failures.add(1);
+        // Want of our own descriptors or ports says nothing about the target.
+        if matches!(reason, Reason::Overloaded | Reason::LocalPortsExhausted) {
+            return;
+        }
+        let streak = self.target().live.failures_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
         let limit = self.pool.config.passive.as_ref().map_or(0, |passive| passive.connect_errors);
         if limit != 0 && streak >= u32::from(limit) {
             let signal = Signal { pool: self.pool.name().clone(), target: self.target().id, streak };
@@ -102,6 +106,7 @@ impl Drop for Lease<'_> {
             give_back(&self.pool.live.limited);
         }
         if (self.counted.0 || self.counted.1) && self.pool.live.waiting.load(SeqCst) > 0 {
+            self.pool.live.rings.fetch_add(1, SeqCst);
             self.pool.live.freed.notify_one();
         }
     }
@@ -153,14 +158,16 @@ impl Pool {
 
     /// Whether one more retry fits the pool's budget.
     pub fn admits_retry(&self, now: std::time::Duration) -> bool {
-        let requests = self.targets.iter().map(|target| target.live.totals().started).sum();
+        let requests = self.targets.iter().map(|target| target.live.first_tries()).sum();
         self.live.admits_retry(requests, now)
     }
 }
 
 impl<'p> Waiting<'p> {
-    /// Waits for a place. First come, first served, but for a place that a newcomer took in between.
+    /// Waits for a place. First come, first served, but for a place that a newcomer took in between, and for one
+    /// at a target that this request has tried already: the ring is passed on then, once by each who waits.
     pub async fn next(&self, caller: &Caller, tried: &Tried) -> Result<Lease<'p>, Reason> {
+        let mut passed_on = self.pool.live.rings.load(SeqCst);
         loop {
             let freed = self.pool.live.freed.notified();
             let mut freed = std::pin::pin!(freed);
@@ -169,7 +176,14 @@ impl<'p> Waiting<'p> {
             match self.pool.choose(caller, tried) {
                 Ok(lease) => return Ok(lease),
                 Err(Refused::NoTarget) => return Err(Reason::NoTarget),
-                Err(Refused::Saturated) => freed.await,
+                Err(Refused::Saturated) => {
+                    let ring = self.pool.live.rings.load(SeqCst);
+                    if ring != passed_on {
+                        passed_on = ring;
+                        self.pool.live.freed.notify_one();
+                    }
+                    freed.await;
+                }
             }
         }
     }

@@ -74,6 +74,8 @@ pub struct PoolLive {
     pub(crate) waiting: Padded<AtomicU32>,
     /// Rung when a lease ends while somebody waits.
     pub(crate) freed: Notify,
+    /// How often it was rung.
+    pub(crate) rings: AtomicU64,
     pub(crate) signals: mpsc::Sender<Signal>,
     budget: Mutex<RetryBudget>,
 }
@@ -88,6 +90,7 @@ impl PoolLive {
             limited: Padded::default(),
             waiting: Padded::default(),
             freed: Notify::new(),
+            rings: AtomicU64::new(0),
             signals,
             budget: Mutex::new(RetryBudget::new(budget_percent, FREE_RETRIES_PER_SECOND)),
         }

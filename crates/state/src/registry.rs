@@ -229,7 +229,7 @@ impl Registry {
         })?;
         self.adopt_runtime(&mut inner, next);
         let member = inner.pools.get(pool).and_then(|p| p.members.get(&address));
-        member.map(|m| m.id).ok_or_else(|| RegistryError::NoTarget(address))
+        member.map(|m| m.id).ok_or(RegistryError::NoTarget(address))
     }
 
     /// Removes a target. Leases that are held go on; nothing new goes there.
@@ -260,11 +260,11 @@ impl Registry {
             target.max_connections = edit.max_connections.unwrap_or(target.max_connections);
             Ok(())
         })?;
-        if let (Some(duty), Some(state)) = (edit.duty, inner.pools.get_mut(pool)) {
-            if let Some(member) = state.members.get_mut(address) {
-                member.duty = duty;
-                state.built = None;
-            }
+        if let (Some(duty), Some(state)) = (edit.duty, inner.pools.get_mut(pool))
+            && let Some(member) = state.members.get_mut(address)
+        {
+            member.duty = duty;
+            state.built = None;
         }
         self.adopt_runtime(&mut inner, next);
         Ok(())

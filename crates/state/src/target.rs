@@ -148,6 +148,13 @@ impl TargetLive {
         Totals::of(self.cells.iter().map(|cell| &cell.0))
     }
 
+    /// Leases taken so far, less those that were given up and taken elsewhere: retries must not enlarge the budget
+    /// that they are paid from.
+    pub fn first_tries(&self) -> u64 {
+        let of = |cell: &Padded<TargetCell>| cell.started.read().saturating_sub(cell.retries.read());
+        self.cells.iter().map(of).sum()
+    }
+
     /// Leases held now.
     pub fn in_flight(&self) -> u32 {
         let mut sum = 0;

@@ -13,17 +13,21 @@ use crate::connections::Connections;
 use crate::registry::{Registry, uptime};
 use crate::snapshot::{ListenerView, Published};
 
+/// Counted once among the workers, and then per worker without an atomic.
+#[derive(Debug)]
+struct Local(Arc<ListenerView>);
+
 /// A listener as of some generation, held by a connection without touching a shared reference count.
 #[derive(Debug, Clone)]
 pub struct View {
     generation: u64,
-    listener: Rc<Arc<ListenerView>>,
+    listener: Rc<Local>,
 }
 
 impl std::ops::Deref for View {
     type Target = ListenerView;
     fn deref(&self) -> &ListenerView {
-        &self.listener
+        &self.listener.0
     }
 }
 
@@ -39,7 +43,7 @@ pub struct Worker {
     published: Arc<Published>,
     random: RefCell<SplitMix64>,
     generation: Cell<u64>,
-    listeners: RefCell<HashMap<ListenerName, Rc<Arc<ListenerView>>>>,
+    listeners: RefCell<HashMap<ListenerName, Rc<Local>>>,
 }
 
 impl Worker {
@@ -61,8 +65,10 @@ impl Worker {
         let newest = self.published.generation();
         if self.generation.get() != newest {
             let snapshot = self.published.load();
-            let views =
-                snapshot.listeners.iter().map(|(name, view)| (name.clone(), Rc::new(Arc::clone(view))));
+            let views = snapshot
+                .listeners
+                .iter()
+                .map(|(name, view)| (name.clone(), Rc::new(Local(Arc::clone(view)))));
             // A listener that is gone stays until its last client here has been let in; see `forget`.
             self.listeners.borrow_mut().extend(views);
             self.generation.set(snapshot.generation);

@@ -8,7 +8,7 @@ use crate::connection::Course;
 
 /// Writes the line, if the access log is on.
 pub(crate) fn line(open: &Admitted, course: &Course, pool: &Pool, total: Duration) {
-    open.worker.log.line(|out, format| {
+    open.worker.log.line(&open.view.live, |out, format| {
         let mut line = LineWriter::begin(out, format);
         line.text("protocol", "tcp");
         line.display("connection", &open.live.id);

@@ -20,7 +20,7 @@ use crate::handlers::{Answer, Shared};
 use crate::view;
 
 /// Adds a target; it gets work at once, or as soon as probes find it up.
-#[utoipa::path(post, path = "/api/v1/pools/{pool}/targets", tag = "changes",
+#[utoipa::path(post, path = "/api/v1/pools/{pool}/targets", operation_id = "add_target", tag = "changes",
     params(("pool" = String, Path, description = "The pool's name")),
     request_body = NewTarget,
     responses(
@@ -46,7 +46,7 @@ pub(crate) async fn add(
 }
 
 /// Changes a target's share, limit or state.
-#[utoipa::path(patch, path = "/api/v1/pools/{pool}/targets/{target}", tag = "changes",
+#[utoipa::path(patch, path = "/api/v1/pools/{pool}/targets/{target}", operation_id = "edit_target", tag = "changes",
     params(
         ("pool" = String, Path, description = "The pool's name"),
         ("target" = String, Path, description = "The target's address, percent-encoded"),
@@ -75,7 +75,7 @@ pub(crate) async fn edit(
 
 /// No new work for this target; what is there is finished, and remembered clients are kept. The answer comes at
 /// once: follow `in_flight` until it is 0.
-#[utoipa::path(post, path = "/api/v1/pools/{pool}/targets/{target}/drain", tag = "changes",
+#[utoipa::path(post, path = "/api/v1/pools/{pool}/targets/{target}/drain", operation_id = "drain_target", tag = "changes",
     params(
         ("pool" = String, Path, description = "The pool's name"),
         ("target" = String, Path, description = "The target's address, percent-encoded"),
@@ -110,7 +110,7 @@ pub(crate) struct SaveQuery {
 }
 
 /// Removes a target. What it is doing is finished; nothing new goes there.
-#[utoipa::path(delete, path = "/api/v1/pools/{pool}/targets/{target}", tag = "changes",
+#[utoipa::path(delete, path = "/api/v1/pools/{pool}/targets/{target}", operation_id = "remove_target", tag = "changes",
     params(
         ("pool" = String, Path, description = "The pool's name"),
         ("target" = String, Path, description = "The target's address, percent-encoded"),

@@ -16,7 +16,7 @@ type Headers<const N: usize> = [(HeaderName, HeaderValue); N];
 
 /// The TOML now in force, runtime changes included and secrets left out. Its `ETag` goes into the `If-Match`
 /// of a `PUT`.
-#[utoipa::path(get, path = "/api/v1/config", tag = "configuration",
+#[utoipa::path(get, path = "/api/v1/config", operation_id = "show_config", tag = "configuration",
     responses((status = 200, body = String, content_type = "application/toml", headers(("ETag" = String)))))]
 pub(crate) async fn show(State(app): Shared, Params(NoParams {}): Params<NoParams>) -> (Headers<2>, String) {
     let (text, etag) = app.control.config();
@@ -35,7 +35,7 @@ pub(crate) struct ReplaceQuery {
 }
 
 /// Adopts a whole configuration in one step, or nothing of it.
-#[utoipa::path(put, path = "/api/v1/config", tag = "configuration",
+#[utoipa::path(put, path = "/api/v1/config", operation_id = "replace_config", tag = "configuration",
     params(
         ReplaceQuery,
         ("If-Match" = Option<String>, Header, description = "The ETag that the configuration in force must have"),
@@ -54,7 +54,7 @@ pub(crate) async fn replace(
     Extension(peer): Extension<Peer>,
     Params(query): Params<ReplaceQuery>,
     headers: HeaderMap,
-    Toml(text): Toml,
+    Toml(text, _place): Toml,
 ) -> Answer<(Headers<1>, Json<Plan>)> {
     let if_match = if_match(&headers, &app)?;
     let result = app.control.replace(text, if_match, query.dry_run).await;

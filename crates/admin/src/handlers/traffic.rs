@@ -55,13 +55,14 @@ pub(crate) async fn clients(
         Some(name) => vec![app.pool(&name)?],
         None => listing::ordered(&snapshot).cloned().collect(),
     };
+    let targets = view::targets_by_id(&snapshot);
     let (now, mut total, mut found) = (uptime(), 0, Vec::new());
     for pool in &asked {
         let Some(tables) = &pool.clients else { continue };
         total += tables.len();
         for client in tables.recent(limit) {
             // A target that was removed this instant takes its clients along.
-            let Some(target) = pool.target(client.entry.target) else { continue };
+            let Some(target) = targets.get(&client.entry.target) else { continue };
             found.push((
                 Reverse(client.entry.last_seen),
                 Client {
@@ -101,12 +102,13 @@ pub(crate) async fn connections(
 ) -> Answer<(Total, Json<Vec<Connection>>)> {
     let limit = limit(query.limit)?;
     let (list, snapshot) = (app.registry.connections().list(), app.registry.snapshot());
-    let shown = list.iter().take(limit).map(|connection| view::connection(&snapshot, connection));
+    let targets = view::targets_by_id(&snapshot);
+    let shown = list.iter().take(limit).map(|connection| view::connection(connection, &targets));
     Ok((count(list.len()), Json(shown.collect())))
 }
 
 /// Cuts one connection.
-#[utoipa::path(delete, path = "/api/v1/connections/{id}", tag = "traffic",
+#[utoipa::path(delete, path = "/api/v1/connections/{id}", operation_id = "close_connection", tag = "traffic",
     params(("id" = String, Path, description = "As listed by `GET connections`")),
     responses(
         (status = 204, description = "It is being closed."),

@@ -7,14 +7,20 @@ mod targets;
 mod text;
 mod transitions;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use evenkeel_api::ErrorBody;
 use evenkeel_base::Reason;
 use evenkeel_state::uptime;
+use http_body_util::channel::{Channel, Sender};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) use process::resident_bytes;
 pub(crate) use transitions::Transitions;
@@ -24,15 +30,44 @@ use crate::control::Refusal;
 use crate::handlers::{Answer, Shared};
 use text::{Kind, Labels, Text};
 
+/// What is handed over at once: a socket buffer or two.
+const PIECE_BYTES: usize = 256 << 10;
+/// A page is taken within this time, or its scraper is given up: 60 MB at 8 Mbit/s.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Counters and histograms in the Prometheus text format. A target's latency histogram appears with its first
 /// answer.
-#[utoipa::path(get, path = "/metrics", tag = "probes",
-    responses((status = 200, body = String, content_type = "text/plain; version=0.0.4")))]
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "probes",
+    responses(
+        (status = 200, body = String, content_type = "text/plain; version=0.0.4"),
+        (status = 503, description = "Too many scrapers are being served.", body = ErrorBody),
+    ))]
 pub(crate) async fn show(State(app): Shared) -> Answer<impl IntoResponse> {
+    let place = Arc::clone(&app.pages).try_acquire_owned();
+    let place = place.map_err(|_| Refusal::new(Reason::Overloaded, "too many scrapers are being served"))?;
     // Ten thousand targets are tens of megabytes of text: the control side does not stand still for that.
     let page = tokio::task::spawn_blocking(move || page(&app)).await;
     let page = page.map_err(|_| Refusal::new(Reason::Internal, "the metrics could not be collected"))?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))
+    let (sender, body) = Channel::new(1);
+    tokio::spawn(send(Bytes::from(page), sender, place));
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], Body::new(body)))
+}
+
+/// Hands the page over piece by piece, and gives its place back when it is gone: a scraper may be let in without
+/// a token, so one that reads a byte now and then must not hold a page for ever.
+async fn send(mut page: Bytes, mut sender: Sender<Bytes, io::Error>, place: OwnedSemaphorePermit) {
+    let all = async {
+        while !page.is_empty() {
+            let piece = page.split_to(page.len().min(PIECE_BYTES));
+            if sender.send_data(piece).await.is_err() {
+                break;
+            }
+        }
+    };
+    if tokio::time::timeout(PAGE_TIMEOUT, all).await.is_err() {
+        sender.abort(io::ErrorKind::TimedOut.into());
+    }
+    drop(place);
 }
 
 /// All metrics, in one pass over one snapshot.

@@ -51,7 +51,7 @@ pub(crate) fn registry(server: SocketAddr, settings: &str, hosts: &[&str]) -> Ar
 pub(crate) fn config(server: SocketAddr, settings: &str, hosts: &[&str]) -> Config {
     let mut text =
         format!("[listener.l]\nbind = \"127.0.0.1:0\"\nprotocol = \"tcp\"\npool = \"{}\"\n", hosts[0]);
-    let mut preset = |name: &str, value: &str| match settings.contains(name) {
+    let preset = |name: &str, value: &str| match settings.contains(name) {
         true => String::new(),
         false => format!("{name} = \"{value}\"\n"),
     };

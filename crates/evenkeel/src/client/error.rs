@@ -106,8 +106,8 @@ impl fmt::Display for ApiError {
 
 fn refused(f: &mut fmt::Formatter<'_>, detail: &ErrorDetail) -> fmt::Result {
     write!(f, "{} ({})", harmless(&detail.message), harmless(&detail.reason))?;
-    // Problems have their places with them.
-    if let Some(at) = detail.at.as_ref().filter(|_| detail.problems.is_empty()) {
+    // Elsewhere the place says nothing that the message does not.
+    if let Some(at) = detail.at.as_ref().filter(|_| detail.reason == Reason::BadInput.as_str()) {
         write!(f, " at {}", harmless(at))?;
     }
     detail.problems.iter().try_for_each(|problem| write!(f, "\n  {}", harmless(problem)))

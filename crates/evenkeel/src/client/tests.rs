@@ -148,8 +148,11 @@ fn a_token_that_http_cannot_carry_is_refused_unprinted() {
 fn refusals_are_told_with_reason_and_problems() {
     let not_found = r#"{"error":{"reason":"not-found","message":"there is no pool \"x\"","at":"pool"}}"#;
     let said = failure(Reply::Json(404, not_found.into()));
-    assert_eq!(said.message, "there is no pool \"x\" (not-found) at pool");
+    assert_eq!(said.message, "there is no pool \"x\" (not-found)");
     assert_eq!(said.exit, Exit::Failed);
+
+    let bad_input = r#"{"error":{"reason":"bad-input","message":"too heavy","at":"weight"}}"#;
+    assert_eq!(failure(Reply::Json(400, bad_input.into())).message, "too heavy (bad-input) at weight");
 
     let bad = r#"{"error":{"reason":"bad-config","message":"2 problems","at":"1:1","problems":["f:1:1: a","f:2:1: b\u001b[2J"]}}"#;
     let said = failure(Reply::Json(422, bad.into()));

@@ -228,5 +228,4 @@ fn connections(open: usize) -> String {
 }
 
 #[cfg(test)]
-#[path = "status_tests.rs"]
 mod tests;

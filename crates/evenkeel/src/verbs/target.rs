@@ -83,7 +83,7 @@ fn duty(client: &mut Client, place: &Place, duty: Duty, done: &str) -> Result<St
 fn drain(client: &mut Client, place: &Place) -> Result<String, Failure> {
     let path = drain_path(place.pool.as_str(), &place.address.to_string());
     let answer = client.change(Change::post(&path))?;
-    Ok(told(place, "drain of", false, &answer))
+    Ok(told(place, "draining", false, &answer))
 }
 
 /// Tells how much is in flight whenever it changes, until nothing is.
@@ -137,8 +137,11 @@ fn path(place: &Place) -> String {
 /// One line: what was done, and how the target stands now if the answer says it.
 fn told(place: &Place, done: &str, saved: bool, answer: &[u8]) -> String {
     let saved = if saved { ", and saved" } else { "" };
-    let standing = serde_json::from_slice::<Seen>(answer).map(|seen| format!(": {}", standing(&seen)));
-    format!("{done} {} in {}{saved}{}\n", place.address, place.pool, standing.unwrap_or_default())
+    let standing = serde_json::from_slice::<Seen>(answer).map(|seen| standing(&seen));
+    // "disabled …: disabled" would say it twice.
+    let standing = standing.map(|text| text.strip_prefix(&format!("{done}, ")).unwrap_or(&text).to_owned());
+    let standing = standing.map_or(String::new(), |text| format!(": {text}"));
+    format!("{done} {} in {}{saved}{standing}\n", place.address, place.pool)
 }
 
 fn standing(seen: &Seen) -> String {
@@ -162,5 +165,4 @@ fn standing(seen: &Seen) -> String {
 }
 
 #[cfg(test)]
-#[path = "target_tests.rs"]
 mod tests;

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 type Serve = Arc<dyn Fn(TcpStream) + Send + Sync>;
 
 /// A server that accepts until it is dropped; then its port is closed.
@@ -100,4 +102,15 @@ pub(crate) fn read_head(stream: &mut TcpStream) -> String {
 /// A port of this machine where nobody listens.
 pub(crate) fn closed_port() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// An address that takes no connection and refuses none: with its accept queue full, the kernel drops every
+/// further SYN. It stays so for as long as the second part lives.
+pub(crate) fn full_queue() -> (SocketAddr, (Socket, TcpStream)) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    let filler = TcpStream::connect(addr).unwrap();
+    (addr, (socket, filler))
 }

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use evenkeel_base::Reason;
-use socket2::{Domain, Socket, Type};
 
-use crate::origin::{Origin, closed_port, hold};
+use crate::origin::{Origin, closed_port, full_queue, hold};
 use crate::world::{World, probed};
 
 #[tokio::test]
@@ -24,12 +23,7 @@ async fn a_target_comes_goes_and_comes_back() {
 
 #[tokio::test]
 async fn a_target_that_takes_no_connection_times_out() {
-    // A full accept queue: the kernel drops every further SYN.
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    socket.listen(0).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    let _first = std::net::TcpStream::connect(addr).unwrap();
+    let (addr, _filler) = full_queue();
     let mut world = World::new(&[("p", probed(&[addr.to_string()], ""))]);
     assert_eq!(world.until("p", "down").await.1, Reason::ProbeTimeout);
 }

@@ -87,6 +87,9 @@ fn the_answer_tells_how_the_target_stands() {
         told(&limited),
         "changed 10.0.0.1:80 in app, and saved: up, weight 1, priority 2, at most 1 connection, 5 in flight\n"
     );
+    let body = serde_json::to_string(&seen(TargetState::Draining, 37)).unwrap();
+    let drain = super::told(&place(), "draining", false, body.as_bytes());
+    assert_eq!(drain, "draining 10.0.0.1:80 in app: weight 1, 37 in flight\n");
     let drained = Seen { weight: 0, ..seen(TargetState::Draining, 0) };
     assert!(told(&drained).contains("draining (its weight is 0)"), "{}", told(&drained));
     let down = Seen { reason: Some("probe-timeout".into()), ..seen(TargetState::Down, 0) };
