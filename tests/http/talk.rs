@@ -11,7 +11,7 @@ use evenkeel_testkit::{Addr, Cause, Evenkeel, Response, Stream, Wire, wait_until
 use serde_json::Value;
 
 /// The longest wait for anything that must happen. It costs time only where a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The least a request needs.
 pub(crate) fn get(path: &str) -> String {

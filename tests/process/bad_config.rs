@@ -142,12 +142,12 @@ fn f24_a_file_that_is_rewritten_in_place_never_takes_the_routes_away() {
         };
         // A writer that is slow: nothing yet, a part, the whole. The part ends within a word.
         assert!(!adopted(""), "an empty file was adopted");
-        assert_eq!(number(&listener(&proxy, "web")["max_connections"]), 1000 + n - 1);
-        let part = &text[..text.len() * n as usize / 5];
+        assert_eq!(number(&listener(&proxy, "web")["max_connections"]), 1000 + n as u64 - 1);
+        let part = &text[..text.len() * n / 5];
         let part = &part[..part.rfind("pool = ").map_or(part.len(), |at| at + 6)];
         assert!(!adopted(part), "half a file was adopted:\n{part}");
         assert!(adopted(&text), "the whole file was refused");
-        assert_eq!(number(&listener(&proxy, "web")["max_connections"]), 1000 + n);
+        assert_eq!(number(&listener(&proxy, "web")["max_connections"]), 1000 + n as u64);
         load.wait_answers(50);
     }
     let client = load.stop();

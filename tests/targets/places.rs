@@ -34,8 +34,8 @@ fn churn(proxy: &Evenkeel, origins: [&Origin; 2]) {
         let origin = origins[turn % 2];
         origin.set(|o| o.hang = Some([Hang::Answer, Hang::Read][turn % 2]));
         // Some of them are refused already while they connect: that is one more way to end.
-        let gone: Vec<_> = (0..8).filter_map(|_| Stream::connect(&web.into(), ms(3000)).ok()).collect();
-        for (n, mut client) in gone.iter().enumerate() {
+        let mut gone: Vec<_> = (0..8).filter_map(|_| Stream::connect(&web.into(), ms(3000)).ok()).collect();
+        for (n, client) in gone.iter_mut().enumerate() {
             let _ = client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n");
             if n % 2 == 0 {
                 client.reset_on_close();

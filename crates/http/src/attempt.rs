@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use evenkeel_base::Reason;
 use evenkeel_config::HttpSettings;
+use evenkeel_net::rt::Instant;
 use evenkeel_net::{Buffer, Buffers};
 use evenkeel_wire::{Progress, Scratch};
 
@@ -70,6 +71,7 @@ pub(crate) struct Attempt<'a> {
     received: u64,
     /// The client broke off its request while its answer was under way.
     upload_failed: bool,
+    begun: Option<Instant>,
     watch_client: bool,
 }
 
@@ -96,8 +98,14 @@ impl<'a> Attempt<'a> {
             progress: Progress::new(),
             received: 0,
             upload_failed: false,
+            begun: None,
             watch_client,
         }
+    }
+
+    /// The moment from which the first wait counts, so that the clock is not read again for it.
+    pub(crate) fn begins_at(&mut self, now: Instant) {
+        self.begun = Some(now);
     }
 
     /// Sends the request and reads the head of its final answer; interim answers are passed on.
@@ -232,7 +240,8 @@ impl<'a> Attempt<'a> {
     fn poll_deadline(&mut self, cx: &mut Context<'_>, waiting: Waiting) -> Poll<()> {
         if self.waiting != Some(waiting) {
             self.waiting = Some(waiting);
-            self.client.deadline.set(waiting.timeout(self.http));
+            let now = self.begun.take().unwrap_or_else(Instant::now);
+            self.client.deadline.set_from(now, waiting.timeout(self.http));
         }
         self.client.deadline.poll_passed(cx)
     }

@@ -148,24 +148,22 @@ impl<D: Dial + 'static> Connection<'_, D> {
             drain: &self.drain,
             ask,
             started,
+            ended: started,
             course: Course::default(),
         };
         let next = exchange.run().await;
         log::line(&exchange);
-        let Exchange { ask, .. } = exchange;
+        let Exchange { ask, ended, .. } = exchange;
         self.plane.heads.give_back(ask.head);
         self.admitted.live.set_target(None);
-        self.client.deadline.set(view.config.http.keep_alive_timeout);
+        self.client.deadline.set_from(ended, view.config.http.keep_alive_timeout);
         Ok(next)
     }
 
     async fn read(&mut self) -> Result<Ask, Stop> {
         let view = self.admitted.view.clone();
         let http = &view.config.http;
-        let mut timed = self.client.has_bytes();
-        if timed {
-            self.client.deadline.set(http.header_timeout);
-        }
+        let mut timed = false;
         self.client.answering = false;
         let reading =
             Reading { view: &view, client: self.admitted.live.client, log: self.admitted.worker.log.is_on() };
@@ -175,14 +173,14 @@ impl<D: Dial + 'static> Connection<'_, D> {
             {
                 return Ok(ask);
             }
+            if self.client.has_bytes() && !timed {
+                // A head that has begun, and is not whole, has to come in time; most come whole.
+                timed = true;
+                self.client.deadline.set(http.header_timeout);
+            }
             match self.more().await {
                 Some(Ok(0)) => return Err(Stop::Silent(Reason::ClientClosed)),
-                Some(Ok(_)) if timed => {}
-                Some(Ok(_)) => {
-                    // From the first byte of a head on, all of it has to come in time.
-                    timed = true;
-                    self.client.deadline.set(http.header_timeout);
-                }
+                Some(Ok(_)) => {}
                 Some(Err(_)) => return Err(Stop::Silent(Reason::ClientReset)),
                 None if self.client.has_bytes() => return Err(Stop::Refuse(Reason::HeaderTimeout)),
                 None => return Err(Stop::Silent(Reason::IdleTimeout)),

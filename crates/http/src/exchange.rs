@@ -55,6 +55,8 @@ pub(crate) struct Exchange<'a, D> {
     pub(crate) drain: &'a DrainSignal,
     pub(crate) ask: Ask,
     pub(crate) started: Instant,
+    /// When the answer was whole; read once for all that counts from there.
+    pub(crate) ended: Instant,
     pub(crate) course: Course,
 }
 
@@ -128,7 +130,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
     }
 
     async fn lease<'p>(&mut self, pool: &'p Pool, tried: &Tried) -> Result<Lease<'p>, Reason> {
-        let caller = self.admitted.worker.caller(self.admitted.live.client);
+        let caller = self.admitted.worker.caller(self.admitted.live.client, self.started.into_std());
         match pool.lease(&caller, tried)? {
             Turn::Now(lease) => Ok(lease),
             Turn::Wait(place) => {
@@ -212,6 +214,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         self.course.connected = if target.reused { Duration::ZERO } else { begun - self.started };
         let mut attempt =
             Attempt::new(self.client, &mut target, &mut upload, &mut answer, http, buffers, scratch);
+        attempt.begins_at(begun);
         let reply = attempt.answer(&expecting, &mut reply_head).await;
         let received = attempt.received();
         match reply {
@@ -274,6 +277,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             scratch,
         );
         let delivered = attempt.deliver(&mut download).await;
+        self.ended = Instant::now();
         let sent = attempt.request_is_sent();
         self.count(lease, &leg.upload, download.moved());
         self.course.bytes_out += download.moved();
@@ -307,8 +311,8 @@ impl<D: Dial + 'static> Exchange<'_, D> {
     fn keep_target(&self, pool: &Pool, lease: &Lease<'_>, mut leg: Leg) {
         leg.target.sent_before += leg.upload.moved();
         self.plane.heads.give_back(leg.upload.take_head());
-        let (most, keep_for) = (pool.config.max_idle, pool.config.keep_alive_timeout);
-        self.plane.idle.put(lease.target().id, leg.target, most, keep_for);
+        let until = self.ended + pool.config.keep_alive_timeout;
+        self.plane.idle.put(lease.target().id, leg.target, pool.config.max_idle, until);
     }
 
     /// The protocols are switched: bytes go both ways until both sides have ended. No deadline of a request counts

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::time::Duration;
 
 use evenkeel_base::TargetId;
 use evenkeel_net::rt::Instant;
@@ -56,12 +55,12 @@ impl IdlePool {
         None
     }
 
-    /// Keeps a connection for later, unless `most` are kept already.
-    pub(crate) fn put(&self, target: TargetId, upstream: Upstream, most: u16, keep_for: Duration) {
+    /// Keeps a connection until then, unless `most` are kept already.
+    pub(crate) fn put(&self, target: TargetId, upstream: Upstream, most: u16, expires: Instant) {
         let mut by_target = self.by_target.borrow_mut();
         let idle = by_target.entry(target).or_default();
         if idle.len() < usize::from(most) {
-            idle.push(Idle { upstream, expires: Instant::now() + keep_for });
+            idle.push(Idle { upstream, expires });
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
 
-use evenkeel_balance::{HashKey, Loads, Slot, Ticket, hash_ip, hash_ip_port, pick};
+use evenkeel_balance::{Algorithm, HashKey, Loads, Slot, Ticket, hash_ip, hash_ip_port, pick};
 use evenkeel_base::{ClientAddr, TargetId, Weight, WorkerId};
 
 use crate::lease::Lease;
@@ -181,7 +181,12 @@ impl Pool {
             (HashKey::ClientIpPort, ClientAddr::Ip(addr)) => hash_ip_port(addr),
             _ => 0,
         };
-        Ticket { sequence: self.live.sequence.fetch_add(1, Relaxed), hash, random: caller.random }
+        // The count is shared by all workers; the algorithms that do not look at it need not fight for its line.
+        let sequence = match self.config.algorithm {
+            Algorithm::RoundRobin | Algorithm::LeastConnections => self.live.sequence.fetch_add(1, Relaxed),
+            _ => 0,
+        };
+        Ticket { sequence, hash, random: caller.random }
     }
 
     /// Takes one of the target's places, when it has a limit.

@@ -32,7 +32,7 @@ pub use connections::{ConnectionCell, ConnectionId, ConnectionView, Connections,
 pub use events::{Event, EventKind, Events};
 pub use lease::{Lease, Turn, Waiting};
 pub use pool::{Pool, PoolLive};
-pub use registry::{Registry, RegistryError, Signal, TargetEdit, uptime};
+pub use registry::{Registry, RegistryError, Signal, TargetEdit, uptime, uptime_at};
 pub use snapshot::{ListenerLive, ListenerView, Published, RouteAction, Snapshot};
 pub use target::{Duty, Standing, Target, TargetLive};
 pub use worker::{View, Worker};

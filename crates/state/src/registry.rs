@@ -24,8 +24,13 @@ use crate::target::{Duty, Standing, TargetLive};
 
 /// Time since the process started; the clock of every brain.
 pub fn uptime() -> Duration {
+    uptime_at(Instant::now())
+}
+
+/// The same clock, for a moment that has been read already.
+pub fn uptime_at(now: Instant) -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed()
+    now.saturating_duration_since(*START.get_or_init(|| now))
 }
 
 /// Outcomes from the planes wait here; when full, later failures say the same again.

@@ -4,13 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use evenkeel_base::{ClientAddr, ListenerName, SplitMix64, WorkerId};
 
 use crate::access_log::LogBatch;
 use crate::choose::Caller;
 use crate::connections::Connections;
-use crate::registry::{Registry, uptime};
+use crate::registry::{Registry, uptime_at};
 use crate::snapshot::{ListenerView, Published};
 
 /// Counted once among the workers, and then per worker without an atomic.
@@ -96,9 +97,9 @@ impl Worker {
         }
     }
 
-    /// Who asks, with fresh random bits and the time.
+    /// Who asks, with fresh random bits, at this moment.
     #[inline]
-    pub fn caller(&self, client: ClientAddr) -> Caller {
-        Caller { worker: self.id, client, random: self.random.borrow_mut().next_u64(), now: uptime() }
+    pub fn caller(&self, client: ClientAddr, now: Instant) -> Caller {
+        Caller { worker: self.id, client, random: self.random.borrow_mut().next_u64(), now: uptime_at(now) }
     }
 }

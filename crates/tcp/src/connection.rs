@@ -52,8 +52,8 @@ async fn connect<'p, D: Dial>(
     let mut tried = Tried::default();
     let mut last = None;
     loop {
-        let caller = open.worker.caller(open.live.client);
         let asked = rt::Instant::now();
+        let caller = open.worker.caller(open.live.client, asked.into_std());
         let lease = match pool.lease(&caller, &tried) {
             Ok(Turn::Now(lease)) => lease,
             Ok(Turn::Wait(place)) => {
