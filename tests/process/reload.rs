@@ -45,7 +45,7 @@ impl Origins {
         );
         // The load's own path goes by a route or by the default, in turn; other routes come and go.
         for route in 0..n % 4 {
-            let path = if route == 0 { "/work/**".to_owned() } else { format!("/other-{n}-{route}/**") };
+            let path = if route == 0 { "/jobs/**".to_owned() } else { format!("/other-{n}-{route}/**") };
             text += &format!("[[listener.web.route]]\nwhen = {{ path = \"{path}\" }}\npool = \"api\"\n");
         }
         for extra in 0..n % 3 {
@@ -70,7 +70,7 @@ impl Talk {
         let (stop, messages) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let web = proxy.listener_addr("web");
         let threads = (0..WEBSOCKETS).map(|number| {
-            let socket = WebSocket::connect(web, "/work/socket", Duration::from_secs(60)).unwrap();
+            let socket = WebSocket::connect(web, "/jobs/socket", Duration::from_secs(60)).unwrap();
             let (stop, messages) = (Arc::clone(&stop), Arc::clone(&messages));
             std::thread::spawn(move || talk(socket, number, &stop, &messages))
         });
@@ -133,7 +133,7 @@ fn f21_two_hundred_reloads_under_load_lose_no_request_and_cut_no_websocket() {
         connections: 6,
         methods: vec!["GET", "POST"],
         body_bytes: 700,
-        path: "/work/x".into(),
+        path: "/jobs/x".into(),
         pause: Duration::from_millis(2),
         ..LoadPlan::default()
     };
