@@ -5,20 +5,20 @@ use std::fmt::Display;
 use evenkeel_testkit::Evenkeel;
 
 /// The binary under test.
-pub const BIN: &str = env!("CARGO_BIN_EXE_evenkeel");
+pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_evenkeel");
 
 /// Starts the balancer with this configuration.
-pub fn start(config: &str) -> Evenkeel {
+pub(crate) fn start(config: &str) -> Evenkeel {
     Evenkeel::start(BIN, config)
 }
 
 /// An HTTP listener `web` before a pool `app` with these targets; `more` goes into `[pool.app]` and behind it.
-pub fn http<T: Display>(targets: &[T], more: &str) -> String {
+pub(crate) fn http<T: Display>(targets: &[T], more: &str) -> String {
     listener("http", targets, more)
 }
 
 /// A TCP listener `web` before a pool `app` with these targets.
-pub fn tcp<T: Display>(targets: &[T], more: &str) -> String {
+pub(crate) fn tcp<T: Display>(targets: &[T], more: &str) -> String {
     listener("tcp", targets, more)
 }
 

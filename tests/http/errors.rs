@@ -56,7 +56,11 @@ fn what_clients_do_wrong_has_a_stable_answer() {
         (get("/%zz"), 400, "bad-target"),
         (get("/../../etc/passwd"), 400, "bad-target"),
         ("GET / HTTP/1.1\r\n\r\n".into(), 400, "missing-host"),
-        (format!("{post}content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"), 400, "conflicting-framing"),
+        (
+            format!("{post}content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"),
+            400,
+            "conflicting-framing",
+        ),
         ("TRACE / HTTP/1.1\r\nhost: a\r\n\r\n".into(), 405, "method-refused"),
         ("GET / HTTP/1.1\r\nhost:".into(), 408, "header-timeout"),
         (format!("{post}content-length: 5\r\n\r\nhalf"), 408, "body-timeout"),
@@ -124,7 +128,8 @@ fn what_is_full_has_a_stable_answer() {
         ("limits = { connections = 1, pending = 0 }", "queue-full"),
         ("limits = { connections = 1, pending = 1, queue_timeout = \"100ms\" }", "queue-timeout"),
     ] {
-        let proxy = start(&http(&[origin.addr()], &format!("{limits}\n[access_log]\npath = \"{{dir}}/access.log\"")));
+        let proxy =
+            start(&http(&[origin.addr()], &format!("{limits}\n[access_log]\npath = \"{{dir}}/access.log\"")));
         origin.set(|b| b.hang = Some(Hang::Answer));
         let before = origin.journal().len();
         let mut first = Client::connect(proxy.listener_addr("web"));

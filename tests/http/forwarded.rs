@@ -21,7 +21,8 @@ fn assert_told(entry: &Entry, expected: [&str; 4]) {
     }
 }
 
-const OURS: [&str; 4] = ["127.0.0.1", "http", "a.example:80", "for=127.0.0.1;host=\"a.example:80\";proto=http"];
+const OURS: [&str; 4] =
+    ["127.0.0.1", "http", "a.example:80", "for=127.0.0.1;host=\"a.example:80\";proto=http"];
 
 const SPOOFED: &str = "X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 7.7.7.7\r\nX-Forwarded-Proto: https\r\n\
     X-Forwarded-Host: evil.example\r\nX-Forwarded-Port: 443\r\nX-Forwarded-Prefix: /admin\r\nX-Forwarded-User: root\r\n\
@@ -43,7 +44,8 @@ fn every_request_of_a_connection_is_told_of() {
         assert_eq!(client.answer(method).status, 200);
         assert_told(&origin.journal().last().unwrap(), OURS);
     }
-    let pipelined: String = (20..40).map(|n| format!("GET /{n} HTTP/1.1\r\nhost: a.example:80\r\n\r\n")).collect();
+    let pipelined: String =
+        (20..40).map(|n| format!("GET /{n} HTTP/1.1\r\nhost: a.example:80\r\n\r\n")).collect();
     client.send(pipelined);
     (20..40).for_each(|_| assert_eq!(client.answer("GET").status, 200));
     let entries = origin.journal().entries();
@@ -60,7 +62,9 @@ fn rule_11_nothing_a_client_says_of_itself_is_believed() {
     let aliases = "X_Forwarded_For: 6.6.6.6\r\nx_forwarded-host: evil\r\nX-Forwarded_Proto: https\r\nX_Real_IP: 6.6.6.6\r\n\
         x.forwarded.for: 6.6.6.6\r\nX_FORWARDED_PREFIX: /admin\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\n\
         Proxy: http://evil.example/\r\n";
-    client.send(format!("GET / HTTP/1.1\r\nhost: a.example:80\r\n{SPOOFED}{aliases}x-own: kept\r\nx_own: kept, too\r\n\r\n"));
+    client.send(format!(
+        "GET / HTTP/1.1\r\nhost: a.example:80\r\n{SPOOFED}{aliases}x-own: kept\r\nx_own: kept, too\r\n\r\n"
+    ));
     assert_eq!(client.answer("GET").status, 200);
     let seen = origin.journal().last().unwrap();
     assert_told(&seen, OURS);
@@ -185,7 +189,8 @@ fn what_is_nobodys_business_passes_as_it_is() {
     let answer = client.answer("GET");
     assert!(answer.raw.starts_with(b"HTTP/1.1 200 Fine \xe4\r\n"), "the reason phrase");
     assert!(answer.raw.windows(4).any(|bytes| bytes == b": \xff\xfe"), "bytes beyond ASCII");
-    let cookies: Vec<_> = answer.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("set-cookie")).collect();
+    let cookies: Vec<_> =
+        answer.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("set-cookie")).collect();
     assert_eq!(cookies.len(), 2, "repeated fields stay apart: {cookies:?}");
     let seen = origin.journal().last().unwrap();
     assert_eq!((seen.path.as_str(), seen.header("host")), ("/p?q=%20&r", Some("A.Example")));

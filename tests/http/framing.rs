@@ -1,11 +1,13 @@
 //! Every framing of a body, up and down, for every version of a client: the same bytes arrive, and the connection
 //! goes on exactly where it may.
 
+use std::io::Write as _;
+
 use evenkeel_testkit::{AfterScript, AnswerStyle, Evenkeel, Link, LinkPlan, Load, LoadPlan, Origin};
 use evenkeel_testkit::{Response, Way, hash, judge};
 
 use crate::support::{http, start};
-use crate::talk::{Client, says_close};
+use crate::talk::{Client, RawOrigin, says_close};
 
 const SIZES: [usize; 5] = [0, 1, 16 * 1024, 16 * 1024 + 1, 1 << 20];
 
@@ -107,7 +109,7 @@ fn exchange(origin: &Origin, client: &mut Client, speaks: Speaks, up: Form, down
     let request = up.message(&speaks.head("POST"), &sent);
     let mut stream = client.wire.stream().try_clone().unwrap();
     let answer = std::thread::scope(|scope| {
-        scope.spawn(move || std::io::Write::write_all(&mut stream, &request));
+        scope.spawn(move || stream.write_all(&request));
         client.answer("POST")
     });
     let entry = origin.journal().last().unwrap();
@@ -140,7 +142,8 @@ fn assert_framed(answer: &Response, speaks: Speaks, down: Form, case: &str) {
         (_, Speaks::Http11) => assert_eq!((length, coding), (None, Some("chunked")), "{case}"),
         _ => assert_eq!((length, coding), (None, None), "{case}"),
     }
-    let trailers: Vec<_> = answer.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let trailers: Vec<_> =
+        answer.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let passed = down == Form::ChunkedTrailers && speaks == Speaks::Http11;
     let expected = if passed { vec![("x-sum", "1"), ("x-two", "2")] } else { vec![] };
     assert_eq!(trailers, expected, "{case}");
@@ -179,6 +182,59 @@ fn answers_without_a_body_have_none_and_the_connection_goes_on() {
     assert_eq!(origin.journal().connections(), 1, "each of them left the target's connection fit for use");
 }
 
+/// Bodies long enough to be spliced end where they end: what follows is the next message.
+#[test]
+fn large_bodies_do_not_swallow_what_follows() {
+    let origin = Origin::start("a");
+    let proxy = start(&http(&[origin.addr()], ""));
+    let mut client = Client::connect(proxy.listener_addr("web"));
+    let sent = body(3 << 20, 0x33);
+    for form in [Form::Length, Form::Chunked, Form::Length] {
+        let mut bytes = form.message("PUT /large HTTP/1.1\r\nhost: a\r\nx-answer-bytes: 2000000\r\n", &sent);
+        bytes.extend(b"GET /small HTTP/1.1\r\nhost: a\r\nx-request-id: small\r\n\r\n");
+        let mut stream = client.wire.stream().try_clone().unwrap();
+        let writer = std::thread::spawn(move || stream.write_all(&bytes).is_ok());
+        assert_eq!(client.answer("PUT").body.len(), 2_000_000, "{form:?}");
+        assert_eq!(client.answer("GET").header("x-answer-id"), Some("small"), "{form:?}");
+        assert!(writer.join().unwrap());
+        let entries = origin.journal().take();
+        let seen: Vec<_> = entries.iter().map(|e| (e.path.as_str(), e.body_bytes, e.complete)).collect();
+        assert_eq!(seen, [("/large", 3 << 20, true), ("/small", 0, true)], "{form:?}");
+        assert_eq!(entries[0].body_hash, hash(&sent), "{form:?}");
+        assert_eq!(
+            entries[0].connection, entries[1].connection,
+            "{form:?}: the target's connection is reused"
+        );
+    }
+}
+
+/// A target may answer each piece before the next one is sent: neither direction waits for the other's end.
+#[test]
+fn both_directions_flow_at_once() {
+    let target = RawOrigin::start(|_, wire| {
+        if wire.head().is_err() {
+            return;
+        }
+        let _ = wire.stream().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        while let Ok(bytes) = wire.some() {
+            let _ = wire.stream().write_all(&bytes);
+        }
+    });
+    let proxy = start(&http(&[target.addr()], "[listener.web.timeouts]\nresponse = \"1s\"\nbody = \"1s\""));
+    let mut client = Client::connect(proxy.listener_addr("web"));
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+    assert_eq!(client.wire.head().unwrap().word(1), "200");
+    for n in 0..30 {
+        let chunk = format!("8\r\nping {n:03}\r\n");
+        client.send(&chunk);
+        assert_eq!(client.wire.bytes(chunk.len()).unwrap(), chunk.as_bytes());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    client.send("0\r\n\r\n");
+    assert_eq!(client.wire.bytes(5).unwrap(), b"0\r\n\r\n");
+    client.assert_closed();
+}
+
 #[test]
 fn http_1_0_ends_with_its_answer_unless_it_asked_otherwise() {
     let origin = Origin::start("a");
@@ -193,6 +249,9 @@ fn http_1_0_ends_with_its_answer_unless_it_asked_otherwise() {
     let last = client.answer("GET");
     assert!(last.status == 200 && says_close(&last));
     client.assert_finished();
+    let entry = origin.journal().last().unwrap();
+    assert_eq!(entry.head.as_ref().unwrap().word(2), "HTTP/1.1", "targets are always asked in HTTP/1.1");
+    assert_eq!(entry.header("host"), Some("app"), "without Host it is the pool's name");
     // What we answer ourselves keeps to the same rules.
     let routed = start(&format!(
         "{}[[listener.web.route]]\nwhen = {{ path = \"/own\" }}\nrespond = {{ status = 200, body = \"ours\" }}\n",
@@ -208,9 +267,6 @@ fn http_1_0_ends_with_its_answer_unless_it_asked_otherwise() {
         assert_eq!(own.header("connection"), Some("keep-alive"), "HTTP/1.0 has to be told either way");
         client.assert_usable();
     }
-    let entry = origin.journal().last().unwrap();
-    assert_eq!(entry.head.as_ref().unwrap().word(2), "HTTP/1.1", "targets are always asked in HTTP/1.1");
-    assert_eq!(entry.header("host"), Some("app"), "without Host it is the pool's name");
 }
 
 #[test]

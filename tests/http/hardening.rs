@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use evenkeel_testkit::{AfterScript, AnswerStyle, Launch, Load, LoadPlan, Origin, have, judge, skip, wait_until};
+use evenkeel_testkit::{
+    AfterScript, AnswerStyle, Entry, Launch, Load, LoadPlan, Origin, have, judge, skip, wait_until,
+};
 
 use crate::support::{BIN, http, start};
 use crate::talk::{Client, PATIENCE, assert_quiet, get, says_close, verdict};
@@ -34,14 +36,14 @@ fn rule_02_framing_is_decided_once() {
         assert_eq!((refusal.status, says_close(&refusal)), (400, true), "{rest:?}");
         client.assert_closed();
     }
-    let executed: Vec<_> = origin.journal().entries().into_iter().filter(|entry| entry.executed()).collect();
+    let executed: Vec<_> = origin.journal().entries().into_iter().filter(Entry::executed).collect();
     assert!(executed.is_empty(), "{executed:#?}");
     // In HTTP/1.0 no body is delimited by the close of a request: without a length there is none.
     let mut client = Client::connect(proxy.listener_addr("web"));
     client.send(format!("POST /old HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n{hidden}"));
     assert_eq!(client.answer("POST").status, 200);
     assert_eq!(client.answer("GET").header("x-origin"), Some("a"), "an honest second request");
-    assert_eq!(origin.journal().entries()[0..].iter().map(|e| e.body_bytes).sum::<u64>(), 0);
+    assert_eq!(origin.journal().entries().iter().map(|entry| entry.body_bytes).sum::<u64>(), 0);
 }
 
 /// Declared and delivered lengths agree at every size around a buffer's edge, or the message is broken off.
@@ -81,7 +83,9 @@ fn rule_04_an_unread_body_ends_the_connection() {
         first.send("POST /first HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n");
         if config.contains(full) {
             let before = origin.journal().len();
-            wait_until("the first one", PATIENCE, || origin.journal().len() > before || crate::talk::in_flight(&proxy) == 1);
+            wait_until("the first one", PATIENCE, || {
+                origin.journal().len() > before || crate::talk::in_flight(&proxy) == 1
+            });
         }
         for framing in ["content-length: 1000", "transfer-encoding: chunked"] {
             let mut client = Client::connect(proxy.listener_addr("web"));
@@ -114,7 +118,11 @@ fn rule_05_names_are_tokens_and_nothing_else() {
         let mut client = Client::connect(proxy.listener_addr("web"));
         client.send([b"GET / HTTP/1.1\r\nhost: a\r\nx: y", &[byte][..], b"z\r\n\r\n"].concat());
         let control = byte < b' ' && byte != b'\t' || byte == 0x7f;
-        assert_eq!(client.answer("GET").status, if control { 400 } else { 200 }, "byte {byte:#04x} in a value");
+        assert_eq!(
+            client.answer("GET").status,
+            if control { 400 } else { 200 },
+            "byte {byte:#04x} in a value"
+        );
     }
 }
 
@@ -122,7 +130,8 @@ fn rule_05_names_are_tokens_and_nothing_else() {
 #[test]
 fn rule_08_costly_requests_cost_little() {
     let origin = Origin::start("a");
-    let routes = "[[listener.web.route]]\nwhen = { host = \"*.a.example\", path = \"/a/*/c/**\" }\npool = \"app\"\n";
+    let routes =
+        "[[listener.web.route]]\nwhen = { host = \"*.a.example\", path = \"/a/*/c/**\" }\npool = \"app\"\n";
     let proxy = start(&http(&[origin.addr()], routes));
     let honest = get("/a");
     let names: String = (0..32).map(|n| format!("n{n},")).collect();
@@ -147,8 +156,8 @@ fn rule_08_costly_requests_cost_little() {
     let honest = (0..3).map(|_| per_byte(&honest)).fold(1e-9_f64, f64::max);
     for request in &costly {
         let cost = per_byte(request);
-        println!("rule 8: {:.1} times an honest byte: {:.40}", cost / honest, request);
-        assert!(cost <= 20.0 * honest + 1e-6, "{cost} instead of {honest}: {:.60}", request);
+        println!("rule 8: {:.1} times an honest byte: {request:.40}", cost / honest);
+        assert!(cost <= 20.0 * honest, "{cost} instead of {honest}: {request:.60}");
     }
 }
 
@@ -175,11 +184,18 @@ fn rule_14_lengths_at_the_edges_of_integers() {
         client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\nabc"));
         client.finish();
         let (bytes, _) = client.rest();
-        assert_eq!(bytes.starts_with(b"HTTP/1.1 400"), !fits, "{length}: {:?}", String::from_utf8_lossy(&bytes));
+        assert_eq!(
+            bytes.starts_with(b"HTTP/1.1 400"),
+            !fits,
+            "{length}: {:?}",
+            String::from_utf8_lossy(&bytes)
+        );
         assert!(!bytes.starts_with(b"HTTP/1.1 2"), "{length}");
         // As the size of a chunk.
         let mut client = Client::connect(proxy.listener_addr("web"));
-        client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\nabc"));
+        client.send(format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\nabc"
+        ));
         client.finish();
         let (bytes, _) = client.rest();
         assert_eq!(bytes.starts_with(b"HTTP/1.1 400"), !fits, "chunk of {length}");
@@ -195,7 +211,9 @@ fn rule_14_lengths_at_the_edges_of_integers() {
     // Sums of two maxima: what is left of one chunk and the size of the next.
     let most = format!("{:x}", i64::MAX);
     let mut client = Client::connect(proxy.listener_addr("web"));
-    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n{most}\r\nb"));
+    client.send(format!(
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n{most}\r\nb"
+    ));
     client.finish();
     assert!(!client.rest().0.starts_with(b"HTTP/1.1 2"));
     assert_eq!(proxy.admin_json("/api/v1/status")["panics"], 0);

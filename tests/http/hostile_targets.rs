@@ -17,7 +17,7 @@ fn f13_garbage_is_a_502() {
         b"220 mail.example ESMTP\r\n",
         b"\x15\x03\x01\x00\x02\x02\x46 alert\r\n",
         b"<html><body>200 OK</body></html>\r\n",
-        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n bad",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n bad\r\n\r\nhello",
         b"GET / HTTP/1.1\r\nhost: you\r\n\r\n",
     ];
     for bytes in garbage {
@@ -30,9 +30,18 @@ fn f13_garbage_is_a_502() {
                     }
                 }
             });
-            let proxy = start(&http(&[target.addr()], "retry = { attempts = 0 }\n[listener.web.timeouts]\nresponse = \"2s\""));
+            let proxy = start(&http(
+                &[target.addr()],
+                "retry = { attempts = 0 }\n[listener.web.timeouts]\nresponse = \"2s\"",
+            ));
             let answer = Client::connect(proxy.listener_addr("web")).get("/");
-            assert_eq!(answer.status, 502, "{:?}, close: {close}: {:?}", bytes.escape_ascii().to_string(), verdict(&answer));
+            assert_eq!(
+                answer.status,
+                502,
+                "{:?}, close: {close}: {:?}",
+                bytes.escape_ascii().to_string(),
+                verdict(&answer)
+            );
         }
     }
 }
@@ -81,7 +90,8 @@ fn f13_one_line_without_end_is_a_502() {
 fn f13_a_target_that_talks_garbage_is_penalised() {
     let (mut bad, good) = (Origin::start("bad"), Origin::start("good"));
     bad.set(|b| b.answer = AnswerStyle::Script(b"garbage\r\n\r\n".to_vec(), AfterScript::Close));
-    let proxy = start(&http(&[bad.addr(), good.addr()], "passive = { connect_errors = 3, eject_for = \"10s\" }"));
+    let proxy =
+        start(&http(&[bad.addr(), good.addr()], "passive = { connect_errors = 3, eject_for = \"10s\" }"));
     let plan = LoadPlan { requests: Some(200), methods: vec!["GET", "POST"], ..LoadPlan::default() };
     let client = Load::run(proxy.listener_addr("web"), plan);
     println!("F13: {}", judge(&client, &[good.journal()]));
@@ -89,7 +99,11 @@ fn f13_a_target_that_talks_garbage_is_penalised() {
         let targets = proxy.admin_json("/api/v1/pools/app/targets");
         targets.as_array().is_some_and(|all| all.iter().any(|target| target["state"] == "ejected"))
     });
-    assert!(bad.journal().len() < 20, "{} of 200 requests went to a target that talks garbage", bad.journal().len());
+    assert!(
+        bad.journal().len() < 20,
+        "{} of 200 requests went to a target that talks garbage",
+        bad.journal().len()
+    );
     bad.kill();
 }
 
@@ -140,7 +154,9 @@ fn rule_13_a_target_that_speaks_first_is_not_believed_on_kept_connections() {
     // Said before the request was: on a connection that waits for its next one.
     let target = RawOrigin::start(|number, wire| {
         while wire.head().is_ok() {
-            let _ = wire.stream().write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}").as_bytes());
+            let _ = wire
+                .stream()
+                .write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}").as_bytes());
             if number == 0 {
                 std::thread::sleep(Duration::from_millis(50));
                 let _ = wire.stream().write_all(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n");

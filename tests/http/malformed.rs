@@ -169,6 +169,8 @@ fn what_is_valid_passes() {
         let mut client = Client::connect(proxy.listener_addr("web"));
         let answer = client.get("/");
         assert_eq!(answer.header("x-evenkeel-reason"), None, "{what}");
-        assert!(bytes.starts_with(b"HTTP/1.") && bytes[9..].starts_with(answer.status.to_string().as_bytes()));
+        assert!(
+            bytes.starts_with(b"HTTP/1.") && bytes[9..].starts_with(answer.status.to_string().as_bytes())
+        );
     }
 }

@@ -88,7 +88,8 @@ fn pipelines_may_be_split_anywhere() {
     let requests: Vec<Request> = (0..12).map(request).collect();
     let whole: Vec<u8> = requests.iter().flat_map(|request| request.bytes.clone()).collect();
     // Behind every CR, every LF, and every head's last byte but one: all the places where a parser stops to think.
-    let boundaries: Vec<usize> = (1..whole.len()).filter(|&at| matches!(whole[at - 1], b'\r' | b'\n')).collect();
+    let boundaries: Vec<usize> =
+        (1..whole.len()).filter(|&at| matches!(whole[at - 1], b'\r' | b'\n')).collect();
     for step in [1, 7, 1000, 16 * 1024 - 1] {
         let mut client = Client::connect(proxy.listener_addr("web"));
         write_apart(&mut client, whole.chunks(step).map(<[u8]>::to_vec).collect());
@@ -133,7 +134,10 @@ fn what_is_pipelined_behind_a_slow_answer_waits_for_its_turn() {
     write_apart(&mut client, vec![requests.iter().flat_map(|request| request.bytes.clone()).collect()]);
     assert_answered(&mut client, &requests, "behind a slow one");
     let times: Vec<_> = origin.journal().entries().iter().map(|entry| entry.at).collect();
-    assert!(times[1] - times[0] >= Duration::from_millis(300), "requests of one client never overtake each other");
+    assert!(
+        times[1] - times[0] >= Duration::from_millis(300),
+        "requests of one client never overtake each other"
+    );
 }
 
 #[test]

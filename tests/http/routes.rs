@@ -34,14 +34,17 @@ fn requests_go_by_host_path_method_header_and_query() {
     let names = ["site", "api", "canary", "writes", "wild", "deep", "search"];
     let origins: Vec<Origin> = names.iter().map(|name| Origin::start(name)).collect();
     let pools: Vec<&Origin> = origins.iter().collect();
-    let proxy = routed(&pools, &[
-        ("path = \"/v1/**\"", "pool = \"api\""),
-        ("path = \"/v1/**\", header = { x-canary = \"1\" }", "pool = \"canary\""),
-        ("path = \"/v1/**\", method = [\"POST\", \"PUT\"]", "pool = \"writes\""),
-        ("host = \"*.wild.example\"", "pool = \"wild\""),
-        ("host = \"deep.wild.example\", path = \"/x\"", "pool = \"deep\""),
-        ("query = { q = \"a b\" }", "pool = \"search\""),
-    ]);
+    let proxy = routed(
+        &pools,
+        &[
+            ("path = \"/v1/**\"", "pool = \"api\""),
+            ("path = \"/v1/**\", header = { x-canary = \"1\" }", "pool = \"canary\""),
+            ("path = \"/v1/**\", method = [\"POST\", \"PUT\"]", "pool = \"writes\""),
+            ("host = \"*.wild.example\"", "pool = \"wild\""),
+            ("host = \"deep.wild.example\", path = \"/x\"", "pool = \"deep\""),
+            ("query = { q = \"a b\" }", "pool = \"search\""),
+        ],
+    );
     let mut client = Client::connect(proxy.listener_addr("web"));
     for (first_line, host, fields, expected) in [
         ("GET /", "a.example", "", "site"),
@@ -66,7 +69,11 @@ fn requests_go_by_host_path_method_header_and_query() {
         ("GET /?x=1&q=a+b", "a.example", "", "search"),
         ("GET /?q=b", "a.example", "", "site"),
     ] {
-        assert_eq!(served_by(&mut client, first_line, host, fields), expected, "{first_line}, {host}, {fields:?}");
+        assert_eq!(
+            served_by(&mut client, first_line, host, fields),
+            expected,
+            "{first_line}, {host}, {fields:?}"
+        );
     }
 }
 
@@ -92,6 +99,7 @@ fn rule_01_one_canonical_path_is_matched_logged_and_forwarded() {
         ("/Admin", "site", "/Admin"),
         ("/v1/../admin?x=/../y", "admin", "/admin?x=/../y"),
         ("/a?/../admin", "site", "/a?/../admin"),
+        ("/a/./b?", "site", "/a/b?"),
     ];
     for (path, pool, forwarded) in canonical {
         assert_eq!(served_by(&mut client, &format!("GET {path}"), "a", ""), pool, "{path}");
@@ -106,9 +114,21 @@ fn rule_01_one_canonical_path_is_matched_logged_and_forwarded() {
     evenkeel_testkit::wait_until("the log", crate::talk::PATIENCE, || read().len() >= canonical.len());
     for (line, (path, pool, forwarded)) in read().iter().zip(canonical) {
         assert_eq!((&line["path"], &line["pool"]), (&forwarded.into(), &pool.into()), "{path}");
+        let route = if pool == "admin" { serde_json::Value::from(1) } else { "-".into() };
+        assert_eq!(line["route"], route, "{path}");
     }
-    for hostile in ["/v1/../../admin", "/..", "/%2e%2e/admin", "/v1/..%2fadmin", "/v1/..%5cadmin", "/v1/..;/admin",
-        "/%00admin", "/admin%", "/%zzadmin", "/v1/%252e%252e/../../admin/../.."] {
+    for hostile in [
+        "/v1/../../admin",
+        "/..",
+        "/%2e%2e/admin",
+        "/v1/..%2fadmin",
+        "/v1/..%5cadmin",
+        "/v1/..;/admin",
+        "/%00admin",
+        "/admin%",
+        "/%zzadmin",
+        "/v1/%252e%252e/../../admin/../..",
+    ] {
         let mut client = Client::connect(proxy.listener_addr("web"));
         assert_eq!(served_by(&mut client, &format!("GET {hostile}"), "a", ""), "400 bad-target", "{hostile}");
         client.assert_closed();
@@ -130,8 +150,10 @@ fn rule_01_ten_thousand_routes_answer_as_one_does() {
     ];
     let mut seen = Vec::new();
     for others in [0, 1, 98, 99, 100, 10_000] {
-        let hosts: Vec<String> = (0..others).map(|n| format!("host = \"h{n}.example\", path = \"/{n}/**\"")).collect();
-        let mut routes: Vec<(&str, &str)> = hosts.iter().map(|when| (when.as_str(), "pool = \"site\"")).collect();
+        let hosts: Vec<String> =
+            (0..others).map(|n| format!("host = \"h{n}.example\", path = \"/{n}/**\"")).collect();
+        let mut routes: Vec<(&str, &str)> =
+            hosts.iter().map(|when| (when.as_str(), "pool = \"site\"")).collect();
         routes.push(("host = \"api.example\", path = \"/v1/**\"", "pool = \"api\""));
         let proxy = routed(&[&site, &api], &routes);
         let mut client = Client::connect(proxy.listener_addr("web"));
@@ -146,13 +168,16 @@ fn rule_01_ten_thousand_routes_answer_as_one_does() {
 #[test]
 fn routes_answer_by_themselves() {
     let site = Origin::start("site");
-    let proxy = routed(&[&site], &[
-        ("path = \"/teapot\"", "respond = { status = 418, body = \"short and stout\\n\" }"),
-        ("path = \"/empty\"", "respond = { status = 204 }"),
-        ("path = \"/same\"", "respond = { status = 304 }"),
-        ("path = \"/old/**\"", "redirect = { to = \"https://new.example/\", status = 308 }"),
-        ("path = \"/moved\"", "redirect = { to = \"/here\" }"),
-    ]);
+    let proxy = routed(
+        &[&site],
+        &[
+            ("path = \"/teapot\"", "respond = { status = 418, body = \"short and stout\\n\" }"),
+            ("path = \"/empty\"", "respond = { status = 204 }"),
+            ("path = \"/same\"", "respond = { status = 304 }"),
+            ("path = \"/old/**\"", "redirect = { to = \"https://new.example/\", status = 308 }"),
+            ("path = \"/moved\"", "redirect = { to = \"/here\" }"),
+        ],
+    );
     let mut client = Client::connect(proxy.listener_addr("web"));
     let teapot = client.get("/teapot");
     assert_eq!((teapot.status, teapot.text().as_str()), (418, "short and stout\n"));
@@ -191,7 +216,9 @@ fn rule_04_a_body_that_a_route_does_not_read_is_no_request() {
     }
     // A body that had come whole is out of the way, and the connection goes on.
     let mut client = Client::connect(proxy.listener_addr("web"));
-    client.send("POST /no HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhelloGET /next HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.send(
+        "POST /no HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhelloGET /next HTTP/1.1\r\nhost: a\r\n\r\n",
+    );
     assert_eq!(client.answer("POST").status, 403);
     assert_eq!(client.answer("GET").status, 200);
     let paths: Vec<String> = site.journal().entries().into_iter().map(|entry| entry.path).collect();

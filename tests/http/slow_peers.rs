@@ -73,7 +73,8 @@ fn f50_slow_senders_cost_no_memory_and_nobody_waits_for_them() {
     let before = proxy.rss_bytes();
     let mut slow: Vec<Client> = (0..40).map(|_| Client::connect(proxy.listener_addr("web"))).collect();
     for (n, client) in slow.iter_mut().enumerate() {
-        let framing = if n % 2 == 0 { format!("content-length: {BIG}") } else { "transfer-encoding: chunked".into() };
+        let framing =
+            if n % 2 == 0 { format!("content-length: {BIG}") } else { "transfer-encoding: chunked".into() };
         client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n"));
         if n % 2 == 1 {
             client.send(format!("{BIG:x}\r\n"));
@@ -100,7 +101,11 @@ fn large_bodies_are_streamed_and_never_held() {
     let proxy = one_worker(&origin);
     let before = proxy.rss_bytes();
     for chunked in [false, true] {
-        let style = if chunked { evenkeel_testkit::AnswerStyle::Chunked } else { evenkeel_testkit::AnswerStyle::Length };
+        let style = if chunked {
+            evenkeel_testkit::AnswerStyle::Chunked
+        } else {
+            evenkeel_testkit::AnswerStyle::Length
+        };
         origin.set(|b| b.answer = style);
         let plan = LoadPlan {
             requests: Some(1),
@@ -152,23 +157,25 @@ fn a_slow_target_holds_its_client_back() {
 fn bodies_of_many_clients_never_mix() {
     let (a, b) = (Origin::start("a"), Origin::start("b"));
     let proxy = start(&http(&[a.addr(), b.addr()], ""));
-    let loads: Vec<Load> = [(3_000, 70_000, true), (40_000, 10, false), (10, 300_000, true), (200_000, 20_000, false)]
-        .into_iter()
-        .map(|(body_bytes, answer_bytes, chunked)| {
-            let methods = vec!["POST", "GET", "PUT"];
-            let plan = LoadPlan {
-                connections: 3,
-                requests: Some(300),
-                methods,
-                body_bytes,
-                answer_bytes,
-                chunked,
-                ..LoadPlan::default()
-            };
-            Load::start(proxy.listener_addr("web"), plan)
-        })
-        .collect();
-    let journals = loads.into_iter().map(Load::finish).reduce(evenkeel_testkit::ClientJournal::merge).unwrap();
+    let loads: Vec<Load> =
+        [(3_000, 70_000, true), (40_000, 10, false), (10, 300_000, true), (200_000, 20_000, false)]
+            .into_iter()
+            .map(|(body_bytes, answer_bytes, chunked)| {
+                let methods = vec!["POST", "GET", "PUT"];
+                let plan = LoadPlan {
+                    connections: 3,
+                    requests: Some(300),
+                    methods,
+                    body_bytes,
+                    answer_bytes,
+                    chunked,
+                    ..LoadPlan::default()
+                };
+                Load::start(proxy.listener_addr("web"), plan)
+            })
+            .collect();
+    let journals =
+        loads.into_iter().map(Load::finish).reduce(evenkeel_testkit::ClientJournal::merge).unwrap();
     assert_eq!(journals.count(|outcome| matches!(outcome, Outcome::TimedOut)), 0);
     judge(&journals, &[a.journal(), b.journal()]).assert_all_answered("many bodies at once");
 }

@@ -115,6 +115,35 @@ fn rule_06_a_slow_body_is_no_stalled_one() {
 }
 
 #[test]
+fn rule_06_each_head_has_its_own_deadline_and_no_other_phase_has_it() {
+    let origin = Origin::start("a");
+    let proxy = with(origin.addr(), "header");
+    let mut client = Client::connect(proxy.listener_addr("web"));
+    for (framing, body) in [
+        ("content-length: 12", "twelve bytes".to_owned()),
+        ("transfer-encoding: chunked", "c;drip\r\ntwelve bytes\r\n0\r\nx: y\r\n\r\n".to_owned()),
+    ] {
+        client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n"));
+        for byte in body.bytes() {
+            std::thread::sleep(Duration::from_millis(40));
+            client.send([byte]);
+        }
+        assert_eq!(client.answer("POST").status, 200, "{framing}: a body is no head");
+    }
+    // Neither the body's time nor the bytes of its last chunk count for the head that follows.
+    for pause in [0, 400] {
+        let mut client = Client::connect(proxy.listener_addr("web"));
+        client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n");
+        std::thread::sleep(Duration::from_millis(pause));
+        let begun = Instant::now();
+        client.send("0\r\n\r\nGET /next HT");
+        assert_eq!(client.answer("POST").status, 200);
+        assert_eq!(verdict(&client.answer("GET")), (408, "header-timeout"), "after {pause} ms");
+        assert_in_time(begun);
+    }
+}
+
+#[test]
 fn rule_06_a_target_that_does_not_answer_is_a_504() {
     let origin = Origin::start("a");
     let proxy = start(&http(
@@ -195,7 +224,10 @@ fn rule_06_an_idle_connection_is_idle_whatever_came_before() {
         ("GET", get("/")),
         ("HEAD", "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
         ("POST", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi".to_owned()),
-        ("PUT", "PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n".to_owned()),
+        (
+            "PUT",
+            "PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n".to_owned(),
+        ),
         ("GET", "GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n".to_owned()),
     ];
     let mut clients: Vec<Client> =

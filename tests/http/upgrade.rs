@@ -9,7 +9,8 @@ use evenkeel_testkit::{Cause, Origin, WebSocket, wait_until};
 use crate::support::{http, start};
 use crate::talk::{Client, PATIENCE, RawOrigin, assert_quiet, assert_silent, says_close, verdict};
 
-const ASKING: &str = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: echo\r\n\r\n";
+const ASKING: &str =
+    "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: echo\r\n\r\n";
 const SWITCHED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
 
 #[test]
@@ -44,9 +45,11 @@ fn each_sides_end_reaches_the_other() {
     origin.close_connections();
     assert!(matches!(closed.receive(), Err(Cause::Closed)));
     assert!(matches!(reset.receive(), Err(Cause::Closed)));
+    drop((closed, reset));
     let mut reset = WebSocket::connect(proxy.listener_addr("web"), "/ws", PATIENCE).unwrap();
     origin.kill();
     assert!(matches!(reset.receive(), Err(Cause::Closed | Cause::Reset)));
+    drop(reset);
     assert_quiet(&proxy);
 }
 
@@ -121,7 +124,11 @@ fn f15_early_bytes_of_a_refused_upgrade_are_no_request() {
                 client.send(smuggled);
             }
             client.assert_closed();
-            assert_eq!((heard.lock().unwrap().as_slice(), target.connections()), (&b""[..], 1), "late: {late}");
+            assert_eq!(
+                (heard.lock().unwrap().as_slice(), target.connections()),
+                (&b""[..], 1),
+                "late: {late}"
+            );
         }
     }
 }

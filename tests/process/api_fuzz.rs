@@ -344,7 +344,7 @@ fn a_web_page_elsewhere_can_change_and_read_nothing() {
     for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""] {
         let fields = [("host", here.as_str()), ("content-type", kind)];
         let answer = ask(&proxy, "POST", "/api/v1/pools/app/targets", &fields, b"{\"address\": \"10.0.0.1:1\"}");
-        assert_eq!(assert_typed(&answer, kind), "bad-input");
+        assert_eq!(assert_typed(&answer, kind), "bad-content-type");
     }
     assert_eq!(generation(&proxy), before);
     let own = format!("http://{here}");

@@ -23,10 +23,10 @@ const BROKEN: [(&str, &str, &str); 12] = [
     ("grace = 30\n[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\npool = \"app\"\n[pool.app]\ntargets = []\n", "1:9", "30s"),
     ("[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\npool = \"nowhere\"\n[pool.app]\ntargets = []\n", "4:8", "nowhere"),
     ("[listener.web]\nbind = \"127.0.0.1\"\nprotocol = \"http\"\npool = \"app\"\n[pool.app]\ntargets = []\n", "2:8", "port"),
-    ("[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\npool = \"app\"\n[pool.app]\ntargets = [\"10.0.0.1:80\", \"10.0.0.1:80\"]\n", "6:28", "twice"),
+    ("[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\npool = \"app\"\n[pool.app]\ntargets = [\"10.0.0.1:80\", \"10.0.0.1:80\"]\n", "6:27", "twice"),
     ("[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\npool = \"app\"\n[pool.app]\ntargets = [{ address = \"10.0.0.1:80\", weight = 1001 }]\n", "6:48", "1000"),
     ("[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\npool = \"app\"\n[pool.app]\ntargets = []\nalgorithm = \"round-robbin\"\n", "7:13", "round-robin"),
-    ("[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\npool = \"app\"\n[pool.app]\ntargets = []\n[pool.app]\n", "7:7", "app"),
+    ("[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\npool = \"app\"\n[pool.app]\ntargets = []\n[pool.app]\n", "7:7", "twice"),
     ("include = \"absent.toml\"\n[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\npool = \"app\"\n[pool.app]\ntargets = []\n", "1:11", "absent.toml"),
 ];
 

@@ -135,7 +135,7 @@ fn check_tells_good_from_bad() {
 fn a_one_liner_prints_the_file_that_means_the_same() {
     let args = ["http", "127.0.0.1:8080", "10.0.0.1:80", "10.0.0.2:80", "--algorithm", "maglev", "--health", "/up", "--sticky", "--workers", "3"];
     let printed = verb(&[&args[..], &["--print-config"]].concat()).fine();
-    for word in ["maglev", "\"/up\"", "client-ip", "count = 3", "10.0.0.2:80", "protocol = \"http\""] {
+    for word in ["maglev", "\"/up\"", "[pool.main.affinity]", "count = 3", "10.0.0.2:80", "protocol = \"http\""] {
         assert!(printed.contains(word), "{word:?} is missing in\n{printed}");
     }
     let dir = TempDir::new();
@@ -220,7 +220,7 @@ fn targets_are_added_changed_drained_and_removed() {
         ["a", "b"].map(|name| client.answers_of(name))
     };
     let said = run(&["add", "app", &second, "--weight", "3"]).fine();
-    assert_eq!(said, format!("added {second} of app: up, weight 3, 0 in flight\n"));
+    assert_eq!(said, format!("added {second} in app: up, weight 3, 0 in flight\n"));
     assert_eq!(answers(40), [10, 30]);
     assert!(run(&["set", "app", &second, "--weight", "1", "--max-connections", "9"]).fine().contains("at most 9 connections"));
     assert_eq!(answers(40), [20, 20]);
@@ -229,7 +229,7 @@ fn targets_are_added_changed_drained_and_removed() {
     assert!(run(&["enable", "app", &second]).fine().contains("up"));
     assert!(run(&["disable", "app", &second]).fine().contains("disabled"));
     assert_eq!(answers(10), [10, 0]);
-    assert_eq!(run(&["remove", "app", &second]).fine(), format!("removed {second} of app\n"));
+    assert_eq!(run(&["remove", "app", &second]).fine(), format!("removed {second} in app\n"));
     assert_eq!(target(&proxy, "app", &second), Value::Null);
 
     let before = config_text(&proxy);
@@ -264,7 +264,7 @@ fn a_drain_is_followed_to_its_end_or_to_the_end_of_patience() {
     a.behave();
     assert_eq!(client.answer().unwrap().status, 200);
     let said = tell(&proxy, &["target", "drain", "app", &first, "--wait"]).fine();
-    assert!(said.ends_with(&format!("drained {first} of app\n")), "{said}");
+    assert!(said.ends_with(&format!("drained {first} in app\n")), "{said}");
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn f41_a_clock_that_jumps_by_an_hour_ends_nothing() {
     let launch = Launch::new(BIN, &config).env("LD_PRELOAD", &library);
     let proxy = launch.env("EVENKEEL_TEST_CLOCK", clock.to_str().unwrap()).start();
     let (web, log) = (proxy.listener_addr("web"), proxy.dir().join("access.log"));
-    wait_until("both targets to be up", MOMENT, || proxy.admin_json("/api/v1/status")["targets_up"] == 2);
+    wait_until("both targets to be found up", MOMENT, || events(&proxy).len() == 2);
     let told = events(&proxy).len();
     let mut idle = Kept::idle(web);
     let mut socket = WebSocket::connect(web, "/", Duration::from_secs(30)).unwrap();

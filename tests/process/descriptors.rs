@@ -33,9 +33,10 @@ fn f35_without_descriptors_nothing_spins_and_what_stands_goes_on() {
     let origin = Origin::start("a");
     let proxy = start(&origin, "");
     let web: Addr = proxy.listener_addr("web").into();
-    let mut kept = Kept::idle(&web);
     let mut socket = WebSocket::connect(&web, "/", Duration::from_secs(60)).unwrap();
     let mut stream = Kept::idle(proxy.listener_addr("db"));
+    // The last one: its connection to the target is kept for it, and for nobody else.
+    let mut kept = Kept::idle(&web);
     let flood = flood(&web, 300);
     wait_until("every descriptor to be taken", MOMENT, || proxy.fd_count() >= LIMIT);
 
@@ -77,7 +78,7 @@ fn f35_accepting_resumes_when_some_connections_end() {
     let mut flood = flood(&web, 200);
     wait_until("every descriptor to be taken", MOMENT, || proxy.fd_count() >= LIMIT);
     // Those that wait in the kernel get their turn, one after the other, as others leave.
-    let mut late = flood.split_off(150);
+    let mut late = flood.split_off(190);
     drop(flood);
     let asked = Instant::now();
     let mut client = Kept::connect(&web);
@@ -95,13 +96,9 @@ fn f35_a_target_that_cannot_be_dialled_for_want_of_a_descriptor_is_an_explicit_5
     let (a, b) = (Origin::start("a"), Origin::start("b"));
     let proxy = start(&a, &format!("passive = {{ connect_errors = 1 }}\n[pool.b]\ntargets = [\"{}\"]\n", b.addr()));
     let web: Addr = proxy.listener_addr("web").into();
-    // Leave room for one client, and for none to the target.
-    let mut clients: Vec<Kept> = Vec::new();
-    while proxy.fd_count() < LIMIT {
-        let before = proxy.fd_count();
-        clients.push(Kept::connect(&web));
-        wait_until("the client to be let in", MOMENT, || proxy.fd_count() > before || proxy.fd_count() >= LIMIT);
-    }
+    // Those who come first are let in, and leave no descriptor for a target.
+    let mut clients: Vec<Kept> = (0..2 * LIMIT).map(|_| Kept::connect(&web)).collect();
+    wait_until("every descriptor to be taken", MOMENT, || proxy.fd_count() >= LIMIT);
     for client in &mut clients[..5] {
         let answer = client.get("/").unwrap();
         assert_eq!((answer.status, answer.header("x-evenkeel-reason")), (503, Some("overloaded")), "{answer:?}");

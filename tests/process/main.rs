@@ -1,6 +1,7 @@
 //! End to end, what happens to our process: the real binary, real sockets, one story per file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // tests
 
+#[allow(unreachable_pub, reason = "shared by all test binaries")]
 #[path = "../support.rs"]
 mod support;
 mod world;

@@ -112,7 +112,7 @@ fn ask(proxy: &Evenkeel, a: &Origin, b: &Origin, name: &str) -> [usize; 2] {
 fn f42_a_name_without_an_address_marks_its_target_until_it_has_one() {
     let (a, b) = (Origin::start("a"), Origin::start("b"));
     let server = NameServer::start(Says::Nothing);
-    let name = format!("app.test.invalid:{}", port(&a));
+    let name = format!("app.evenkeel.internal:{}", port(&a));
     let begun = Instant::now();
     let proxy = start(&config(&server, &format!("\"{name}\", \"{}\"", b.addr())));
     println!("F42: started in {:?} with a name that does not resolve", begun.elapsed());
@@ -144,7 +144,7 @@ fn f42_a_name_server_that_is_silent_does_not_hold_up_the_start() {
     let (a, b) = (Origin::start("a"), Origin::start("b"));
     let server = NameServer::start(Says::Silence);
     let begun = Instant::now();
-    let proxy = start(&config(&server, &format!("\"app.test.invalid:{}\", \"{}\"", port(&a), b.addr())));
+    let proxy = start(&config(&server, &format!("\"app.evenkeel.internal:{}\", \"{}\"", port(&a), b.addr())));
     println!("F42: started in {:?} with a silent name server", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(4), "the start was held up");
     assert_eq!(ask(&proxy, &a, &b, "F42 silent server"), [0, 100]);
@@ -154,7 +154,7 @@ fn f42_a_name_server_that_is_silent_does_not_hold_up_the_start() {
 fn f42_a_pool_of_names_alone_answers_503_until_one_resolves() {
     let (a, b) = (Origin::start("a"), Origin::start("b"));
     let server = NameServer::start(Says::Nothing);
-    let proxy = start(&config(&server, &format!("\"app.test.invalid:{}\"", port(&a))));
+    let proxy = start(&config(&server, &format!("\"app.evenkeel.internal:{}\"", port(&a))));
     let answer = crate::world::Kept::connect(proxy.listener_addr("web")).get("/").unwrap();
     assert_eq!((answer.status, answer.header("x-evenkeel-reason")), (503, Some("no-target")), "{answer:?}");
     server.say(Says::Address(Ipv4Addr::LOCALHOST));

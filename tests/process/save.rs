@@ -51,7 +51,7 @@ fn saved_changes_keep_every_comment_and_survive_a_restart() {
 
     let said = tell(&proxy, &["target", "add", "app", &third, "--weight", "5", "--max-connections", "7", "--save"]);
     let said = said.fine();
-    assert!(said.starts_with(&format!("added {third} of app, and saved")), "{said}");
+    assert!(said.starts_with(&format!("added {third} in app, and saved")), "{said}");
     tell(&proxy, &["target", "add", "other", &third, "--save"]).fine();
     tell(&proxy, &["target", "set", "app", &first, "--weight", "2", "--priority", "1", "--save"]).fine();
     tell(&proxy, &["target", "set", "app", &third, "--max-connections", "none", "--save"]).fine();

@@ -189,7 +189,18 @@ fn idle_connections_alone_are_not_cut_work() {
     proxy.signal(signal::SIGTERM);
     // Its client never asked again: nothing of anybody's was lost.
     assert_eq!(proxy.wait_exit(MOMENT).code(), WELL, "{}", proxy.stderr());
+    assert_eq!(proxy.stderr(), "", "nothing was cut, so there is nothing to say");
     assert!(matches!(idle.end(), Cause::Closed | Cause::Reset));
+}
+
+#[test]
+fn clients_that_never_ask_again_do_not_hold_up_the_end_for_the_whole_grace_time() {
+    let origin = Origin::start("a");
+    let proxy = start(&with_grace("1h", &http(&[origin.addr()], "")));
+    let idle = Kept::idle(proxy.listener_addr("web"));
+    proxy.signal(signal::SIGTERM);
+    assert_eq!(proxy.wait_exit(Duration::from_secs(20)).code(), WELL, "{}", proxy.stderr());
+    assert_eq!(idle.end(), Cause::Closed);
 }
 
 #[test]

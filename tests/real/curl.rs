@@ -34,7 +34,8 @@ fn curl_speaks_http_1_1_and_1_0() {
     }
     let (origin, _proxy, url) = world();
     for (version, wanted) in [("--http1.1", "1.1"), ("--http1.0", "1.0")] {
-        let said = ask("curl", &["-sS", version, "-o", "/dev/null", "-w", "%{http_version} %{http_code}", &url]);
+        let said =
+            ask("curl", &["-sS", version, "-o", "/dev/null", "-w", "%{http_version} %{http_code}", &url]);
         // The answer's version is ours; a client of 1.0 may be told so in either.
         assert!(said == "1.1 200" || said == format!("{wanted} 200"), "{version}: {said}");
     }
@@ -64,7 +65,17 @@ fn curl_uploads_ten_megabytes_after_100_continue() {
     }
     let (dir, (origin, _proxy, url)) = (TempDir::new(), world());
     let (file, bytes) = ten_megabytes(&dir);
-    let args = ["-sS", "-v", "--expect100-timeout", "20", "-H", "Expect: 100-continue", "--data-binary", &file, &url];
+    let args = [
+        "-sS",
+        "-v",
+        "--expect100-timeout",
+        "20",
+        "-H",
+        "Expect: 100-continue",
+        "--data-binary",
+        &file,
+        &url,
+    ];
     let said = run("curl", &args);
     assert!(said.status.success(), "{}", err(&said));
     assert!(err(&said).contains("< HTTP/1.1 100 "), "{}", err(&said));
@@ -79,7 +90,18 @@ fn curl_uploads_in_chunks() {
     }
     let (dir, (origin, _proxy, url)) = (TempDir::new(), world());
     let (file, bytes) = ten_megabytes(&dir);
-    let args = ["-sS", "-X", "PUT", "-H", "Transfer-Encoding: chunked", "-H", "Expect:", "--data-binary", &file, &url];
+    let args = [
+        "-sS",
+        "-X",
+        "PUT",
+        "-H",
+        "Transfer-Encoding: chunked",
+        "-H",
+        "Expect:",
+        "--data-binary",
+        &file,
+        &url,
+    ];
     let said = run("curl", &args);
     assert!(said.status.success(), "{}", err(&said));
     let seen = last(&origin);

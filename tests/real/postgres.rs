@@ -103,7 +103,10 @@ fn postgres_answers_queries_and_copies_ten_megabytes_each_way() {
     let copied = run_with("psql", &psql(&web, &["-c", "copy line from stdin"]), table.as_bytes());
     assert!(copied.status.success(), "{}", err(&copied));
     assert_eq!(sql("select count(*), sum(n), sum(length(words)) from line"), "100000|4999950000|9000000");
-    let back = run("psql", &psql(&web, &["-c", "copy (select lpad(n::text, 8, '0'), words from line order by n) to stdout"]));
+    let back = run(
+        "psql",
+        &psql(&web, &["-c", "copy (select lpad(n::text, 8, '0'), words from line order by n) to stdout"]),
+    );
     assert!(back.status.success(), "{}", err(&back));
     assert!(out(&back) == table, "{} bytes came back, or other ones", back.stdout.len());
     // What a transaction did is seen by others once it ends, over connections of their own.

@@ -201,7 +201,8 @@ fn redis_takes_and_gives_twenty_megabytes() {
     let dir = TempDir::new();
     // Through a unix socket on the far side.
     let path = dir.path().join("redis.sock");
-    let redis = Redis::with(&["--port", "0", "--unixsocket", path.to_str().unwrap()], Addr::Unix(path.clone()));
+    let redis =
+        Redis::with(&["--port", "0", "--unixsocket", path.to_str().unwrap()], Addr::Unix(path.clone()));
     let (_proxy, addr) = proxied(&redis);
     let mut client = Client::connect(addr);
     let big: Vec<u8> = (0..20_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -223,9 +224,25 @@ fn redis_tools_find_nothing_unusual() {
     let cli = |words: &[&str]| ask("redis-cli", &[&["-h", "127.0.0.1", "-p", &at], words].concat());
     assert_eq!(cli(&["SET", "greeting", "hello"]), "OK");
     assert_eq!(cli(&["GET", "greeting"]), "hello");
-    let args = ["-h", "127.0.0.1", "-p", &at, "-n", "10000", "-c", "20", "-P", "8", "-t", "set,get,lpush,lrange_100"];
+    let args = [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &at,
+        "-n",
+        "10000",
+        "-c",
+        "20",
+        "-P",
+        "8",
+        "-t",
+        "set,get,lpush,lrange_100",
+    ];
     let said = ask("redis-benchmark", &[&args[..], &["-q"]].concat());
-    println!("redis-benchmark: {}", said.replace('\r', "\n").lines().filter(|line| line.contains("p50")).count());
+    println!(
+        "redis-benchmark: {}",
+        said.replace('\r', "\n").lines().filter(|line| line.contains("p50")).count()
+    );
     assert!(said.contains("LRANGE_100"), "{said}");
     assert!(!said.to_lowercase().contains("error"), "{said}");
     wait_until("all to have left", PATIENCE, || proxy.admin_json("/api/v1/listeners")[0]["open"] == 0);
@@ -244,7 +261,9 @@ fn redis_clients_find_the_other_server_when_one_dies_and_returns() {
     let proxy = start(&tcp(&[&first.addr, &second.addr], more));
     let addr = proxy.listener_addr("web");
     let who = || {
-        let Reply::Bytes(Some(info)) = Client::connect(addr).ask(&["INFO", "server"]) else { panic!("no info") };
+        let Reply::Bytes(Some(info)) = Client::connect(addr).ask(&["INFO", "server"]) else {
+            panic!("no info")
+        };
         let info = String::from_utf8(info).unwrap();
         info.lines().find_map(|line| line.strip_prefix("tcp_port:")).unwrap().parse::<u16>().unwrap()
     };

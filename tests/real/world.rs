@@ -42,7 +42,13 @@ pub(crate) fn run_with(program: &str, args: &[&str], input: &[u8]) -> Output {
 #[track_caller]
 pub(crate) fn ask(program: &str, args: &[&str]) -> String {
     let output = run(program, args);
-    assert!(output.status.success(), "{program} {args:?}: {}\n{}{}", output.status, out(&output), err(&output));
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {}\n{}{}",
+        output.status,
+        out(&output),
+        err(&output)
+    );
     out(&output).trim().to_owned()
 }
 

@@ -121,8 +121,8 @@ fn clients_are_listed_by_api_and_command_line() {
     }
     let api = proxy.admin_addr().to_string();
     let output = Command::new(BIN).args(["status", "clients", "--json", "--api", &api]).output().unwrap();
-    let shown: Vec<Client> = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let shown: Vec<Client> =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     assert_eq!(shown.len(), 6);
     let output = Command::new(BIN).args(["status", "clients", "--api", &api]).output().unwrap();
     let table = String::from_utf8(output.stdout).unwrap();
@@ -143,7 +143,7 @@ fn a_client_that_stays_away_is_forgotten() {
 fn clients_of_the_emergency_target_go_back() {
     let (mut a, e) = (Origin::start("a"), Origin::start("e"));
     let more = format!(
-        "emergency = \"{}\"\n{AFFINITY}[pool.app.health]\ninterval = \"100ms\"\ntimeout = \"100ms\"\nfall = 1\n",
+        "emergency = \"{}\"\n{AFFINITY}[pool.app.health]\ninterval = \"150ms\"\ntimeout = \"150ms\"\nfall = 2\n",
         e.addr()
     );
     let proxy = start(&http(&[a.addr()], &more));

@@ -32,6 +32,7 @@ fn start_origins<const N: usize>(names: [&str; N]) -> [Origin; N] {
 /// Which share of so many requests the first origin got, in percent.
 fn first_share(proxy: &Evenkeel, origins: &[Origin], connections: usize, requests: u64) -> usize {
     let plan = LoadPlan { connections, requests: Some(requests), ..LoadPlan::default() };
+    origins.iter().for_each(|origin| drop(origin.journal().take()));
     let client = Load::run(proxy.listener_addr("web"), plan);
     let journals: Vec<&OriginJournal> = origins.iter().map(Origin::journal).collect();
     judge(&client, &journals).assert_all_answered("algorithms");

@@ -18,7 +18,8 @@ fn wait_used(origin: &Origin, more: usize) {
 #[test]
 fn a_target_that_dies_and_returns_is_found_by_its_probes() {
     let (mut a, b, c) = (Origin::start("a"), Origin::start("b"), Origin::start("c"));
-    let more = "passive = false\n[pool.app.health]\ncheck = \"tcp\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\n";
+    let more =
+        "passive = false\n[pool.app.health]\ncheck = \"tcp\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\n";
     let proxy = start(&http(&[a.addr(), b.addr(), c.addr()], more));
     let load = Load::start(proxy.listener_addr("web"), LoadPlan { connections: 8, ..LoadPlan::default() });
     load.wait_answers(300);
@@ -50,7 +51,8 @@ fn a_target_that_dies_and_returns_is_tried_again_after_its_ejection() {
         wait_used(&a, 50);
     }
     judge(&load.stop(), &[a.journal(), b.journal()]).assert_all_answered("failover, passive");
-    let reasons: Vec<String> = target_events(&proxy, a.addr()).into_iter().map(|event| event.reason).collect();
+    let reasons: Vec<String> =
+        target_events(&proxy, a.addr()).into_iter().map(|event| event.reason).collect();
     assert_eq!(&reasons[..2], ["connect-errors", "ejection-over"], "{reasons:?}");
 }
 
@@ -64,9 +66,8 @@ fn a_tcp_client_never_sees_a_failed_try() {
     let trials = 60;
     for trial in 0..trials {
         let mut client = TcpStream::connect(proxy.listener_addr("web")).unwrap();
-        let request = format!(
-            "GET / HTTP/1.1\r\nhost: x\r\nx-request-id: t{trial}\r\nconnection: close\r\n\r\n"
-        );
+        let request =
+            format!("GET / HTTP/1.1\r\nhost: x\r\nx-request-id: t{trial}\r\nconnection: close\r\n\r\n");
         client.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();

@@ -7,12 +7,12 @@ use crate::kit::{assert_refused, eventually, get, ms, target, target_events, wai
 use crate::support::{http, start};
 
 fn probed(origin: &Origin, check: &str) -> Evenkeel {
-    let timing = "interval = \"100ms\"\ntimeout = \"100ms\"\n";
+    let timing = "interval = \"150ms\"\ntimeout = \"150ms\"\n";
     start(&http(&[origin.addr()], &format!("[pool.app.health]\n{timing}{check}\n")))
 }
 
 fn http_probed(origin: &Origin, expect: &str) -> Evenkeel {
-    probed(origin, &format!("check = \"http\"\npath = \"/healthz\"\nfall = 1\nexpect = {expect}"))
+    probed(origin, &format!("check = \"http\"\npath = \"/healthz\"\nfall = 2\nexpect = {expect}"))
 }
 
 /// Waits until the target is up because a probe said so.
@@ -159,7 +159,7 @@ fn one_verdict_one_reason_in_api_events_metrics_and_log() {
 fn the_emergency_target_serves_when_nothing_else_does_and_no_longer() {
     let (mut a, mut b, e) = (Origin::start("a"), Origin::start("b"), Origin::start("e"));
     let more = format!(
-        "emergency = \"{}\"\n[pool.app.health]\ninterval = \"100ms\"\ntimeout = \"100ms\"\nfall = 1\n",
+        "emergency = \"{}\"\n[pool.app.health]\ninterval = \"150ms\"\ntimeout = \"150ms\"\nfall = 2\n",
         e.addr()
     );
     let proxy = start(&http(&[a.addr(), b.addr()], &more));

@@ -75,8 +75,7 @@ fn f02_two_of_three_servers_die_at_once() {
     let (mut a, mut b, c) = (Origin::start("a"), Origin::start("b"), Origin::start("c"));
     let origins = [a.addr(), b.addr(), c.addr()];
     let proxy = start(&http(&origins, "passive = false"));
-    let load =
-        Load::start(proxy.listener_addr("web"), LoadPlan { connections: 12, ..LoadPlan::default() });
+    let load = Load::start(proxy.listener_addr("web"), LoadPlan { connections: 12, ..LoadPlan::default() });
     load.wait_answers(900);
     for turn in 0..4 {
         die(&mut a, turn);
@@ -110,7 +109,11 @@ fn f02_post_whose_server_dies_right_after_reading_it_is_never_sent_twice() {
         wait_until("the server to have read the request", ms(5000), || {
             a.journal().of(&id).iter().any(|entry| entry.complete)
         });
-        if trial % 2 == 0 { a.reset_connections() } else { a.close_connections() }
+        if trial % 2 == 0 {
+            a.reset_connections();
+        } else {
+            a.close_connections();
+        }
         let answer = client.receive();
         assert_eq!(answer.status, 502, "it is reported: {answer:?}");
         let executed = a.journal().of(&id).len() + b.journal().of(&id).len();

@@ -9,9 +9,7 @@ use std::time::Instant;
 
 use evenkeel_testkit::{Evenkeel, Hang, Load, LoadPlan, Origin, Outcome, Stream, Wire};
 
-use crate::kit::{
-    Caller, ask, assert_refused, eventually, get, ms, one_worker, pool, read, target, who,
-};
+use crate::kit::{Caller, ask, assert_refused, eventually, get, ms, one_worker, pool, read, target, who};
 use crate::support::{start, tcp};
 
 /// A target that takes so many at once.
@@ -211,7 +209,8 @@ fn a_full_listener_resets_tcp_clients() {
     held.pop();
     eventually("a place", ms(5000), || {
         let mut client = Caller::to(web);
-        client.stream().write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").is_ok() && client.try_receive().is_ok()
+        client.stream().write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").is_ok()
+            && client.try_receive().is_ok()
     });
 }
 

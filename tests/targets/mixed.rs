@@ -46,6 +46,7 @@ fn every_kind_of_listener_serves_every_kind_of_target() {
                 requests: Some(60),
                 ..LoadPlan::default()
             };
+            origins.iter().for_each(|origin| drop(origin.journal().take()));
             let client = Load::run(listener.clone(), plan);
             let journals = origins.each_ref().map(Origin::journal);
             judge(&client, &journals).assert_all_answered(&format!("mixed, {listener}"));
@@ -109,9 +110,8 @@ fn targets_are_dialled_from_the_source_address() {
 fn a_balancer_behind_a_balancer_over_unix_sockets() {
     let dir = TempDir::new();
     let unix = Origin::start_unix("unix", dir.path().join("origin.sock"));
-    let inner = start(
-        &http(&[unix.addr()], "").replace("bind = \"127.0.0.1:0\"", "bind = \"unix:{dir}/web.sock\""),
-    );
+    let inner =
+        start(&http(&[unix.addr()], "").replace("bind = \"127.0.0.1:0\"", "bind = \"unix:{dir}/web.sock\""));
     let outer = start(&http(&[Addr::Unix(inner.dir().join("web.sock"))], ""));
     let plan = LoadPlan { connections: 4, requests: Some(200), answer_bytes: 10_000, ..LoadPlan::default() };
     let client = Load::run(outer.listener_addr("web"), plan);

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 use evenkeel_api::TargetState;
 use evenkeel_testkit::{Load, LoadPlan, Origin, Outcome, Rules, judge, judge_by};
 
-use crate::kit::{
-    Caller, assert_refused, eventually, get, ms, pool, target, target_events, wait_state, who,
-};
+use crate::kit::{Caller, assert_refused, eventually, get, ms, pool, target, target_events, wait_state, who};
 use crate::support::{http, start};
 
 const PROBED: &str = "[pool.app.health]\ncheck = \"http\"\npath = \"/healthz\"\n";
@@ -15,7 +13,9 @@ const PROBED: &str = "[pool.app.health]\ncheck = \"http\"\npath = \"/healthz\"\n
 #[test]
 fn f16_with_all_servers_down_refusals_are_immediate_and_recovery_is_quick() {
     let (mut a, mut b) = (Origin::start("a"), Origin::start("b"));
-    let more = format!("{PROBED}interval = \"2s\"\ntimeout = \"1s\"\nfall = 1\nrise = 2\n[pool.app.limits]\npending = 5\n");
+    let more = format!(
+        "{PROBED}interval = \"2s\"\ntimeout = \"1s\"\nfall = 1\nrise = 2\n[pool.app.limits]\npending = 5\n"
+    );
     let proxy = start(&http(&[a.addr(), b.addr()], &more));
     let web = proxy.listener_addr("web");
     assert_eq!(get(web).status, 200);
@@ -68,9 +68,10 @@ fn f16_without_probes_the_first_server_back_serves_at_once() {
 #[test]
 fn f17_when_all_probes_fail_and_servers_work_fail_open_serves() {
     let (a, b) = (Origin::start("a"), Origin::start("b"));
-    let more = format!("fail_open = true\n{PROBED}interval = \"100ms\"\ntimeout = \"100ms\"\nfall = 1\n");
+    let more = format!("fail_open = true\n{PROBED}interval = \"200ms\"\ntimeout = \"200ms\"\nfall = 2\n");
     let proxy = start(&http(&[a.addr(), b.addr()], &more));
-    let plan = LoadPlan { connections: 6, methods: vec!["GET", "POST"], body_bytes: 50, ..LoadPlan::default() };
+    let plan =
+        LoadPlan { connections: 6, methods: vec!["GET", "POST"], body_bytes: 50, ..LoadPlan::default() };
     let load = Load::start(proxy.listener_addr("web"), plan);
     load.wait_answers(200);
     for origin in [&a, &b] {
@@ -110,10 +111,10 @@ fn f17_without_fail_open_a_pool_whose_probes_fail_refuses() {
 /// Half a second up, half a second down: undamped that is two events a second.
 #[test]
 fn f18_flapping_at_one_hertz_is_damped() {
-    let (a, b) = (Origin::start("a"), Origin::start("b"));
-    let more = format!("{PROBED}interval = \"100ms\"\ntimeout = \"100ms\"\nrise = 2\nfall = 1\n");
-    let proxy = start(&http(&[a.addr(), b.addr()], &more));
-    wait_state(&proxy, a.addr(), TargetState::Up);
+    let origins = ["a", "b", "c"].map(Origin::start);
+    let a = &origins[0];
+    let more = format!("{PROBED}interval = \"100ms\"\ntimeout = \"100ms\"\nrise = 2\nfall = 2\n");
+    let proxy = start(&http(&origins.each_ref().map(Origin::addr), &more));
     eventually("the first verdict", ms(3000), || !target_events(&proxy, a.addr()).is_empty());
     let load = Load::start(
         proxy.listener_addr("web"),
@@ -136,5 +137,5 @@ fn f18_flapping_at_one_hertz_is_damped() {
     assert!(events.len() <= 9, "a storm of events: {events:?}");
     assert_eq!(events.len(), late, "it has come to rest: {events:?}");
     assert_eq!(target(&proxy, a.addr()).state, TargetState::Down);
-    judge(&load.stop(), &[a.journal(), b.journal()]).assert_all_answered("F18");
+    judge(&load.stop(), &origins.each_ref().map(Origin::journal)).assert_all_answered("F18");
 }

@@ -28,7 +28,8 @@ pub(crate) const ALGORITHMS: [&str; 11] = [
 fn churn(proxy: &Evenkeel, origins: [&Origin; 2]) {
     let web = proxy.listener_addr("web");
     let methods = vec!["GET", "POST"];
-    let plan = LoadPlan { connections: 16, methods, body_bytes: 100, timeout: ms(3000), ..LoadPlan::default() };
+    let plan =
+        LoadPlan { connections: 16, methods, body_bytes: 100, timeout: ms(3000), ..LoadPlan::default() };
     let load = Load::start(web, plan);
     for turn in 0..10 {
         let origin = origins[turn % 2];
@@ -43,7 +44,11 @@ fn churn(proxy: &Evenkeel, origins: [&Origin; 2]) {
         }
         thread::sleep(ms(if turn % 3 == 0 { 150 } else { 20 }));
         drop(gone);
-        if turn % 4 < 2 { origin.reset_connections() } else { origin.close_connections() }
+        if turn % 4 < 2 {
+            origin.reset_connections();
+        } else {
+            origin.close_connections();
+        }
         origin.set(|o| o.hang = None);
         thread::sleep(ms(30));
     }
@@ -93,7 +98,8 @@ fn places_for_requests_never_leak() {
 #[test]
 fn places_for_connections_never_leak() {
     let (a, b) = (Origin::start("a"), Origin::start("b"));
-    let more = "passive = false\n[pool.app.limits]\nconnections = 6\npending = 12\nqueue_timeout = \"400ms\"\n";
+    let more =
+        "passive = false\n[pool.app.limits]\nconnections = 6\npending = 12\nqueue_timeout = \"400ms\"\n";
     let config = tcp(&[a.addr(), b.addr()], more);
     let proxy = start(&config);
     churn(&proxy, [&a, &b]);

@@ -12,6 +12,7 @@ fn requests_share_kept_connections() {
     // A client that opens a connection for every request does not make us do the same.
     for keep_alive in [true, false] {
         let plan = LoadPlan { connections: 4, requests: Some(1000), keep_alive, ..LoadPlan::default() };
+        [&a, &b].iter().for_each(|origin| drop(origin.journal().take()));
         let client = Load::run(proxy.listener_addr("web"), plan);
         judge(&client, &[a.journal(), b.journal()]).assert_all_answered("kept connections");
     }
@@ -35,7 +36,7 @@ fn requests_share_kept_connections() {
 #[test]
 fn origins_alternate_on_one_client_connection() {
     let origins = ["a", "b", "c"].map(Origin::start);
-    let proxy = start(&http(&origins.each_ref().map(|origin| origin.addr()), ""));
+    let proxy = start(&http(&origins.each_ref().map(Origin::addr), ""));
     let mut client = Caller::to(proxy.listener_addr("web"));
     let answers: Vec<String> = (0..12).map(|_| who(&client.get()).to_owned()).collect();
     for (n, name) in answers.iter().enumerate() {

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use evenkeel_api::TargetState;
-use evenkeel_testkit::{Cut, Hang, Load, LoadPlan, Origin, Outcome, Rules, hash, judge, judge_by, reserve_port};
+use evenkeel_testkit::{
+    Cut, Hang, Load, LoadPlan, Origin, Outcome, Rules, hash, judge, judge_by, reserve_port,
+};
 
 use crate::kit::{Caller, assert_refused, get, ms, one_worker, quoted, target, who, why};
 use crate::support::{http, start};
@@ -30,7 +32,8 @@ fn a_chosen_status_is_tried_elsewhere_for_idempotent_requests_only() {
     let verdict = judge(&posts, &[a.journal(), b.journal()]);
     verdict.assert_none_lost("retry, POST");
     assert_eq!((verdict.answered_2xx, verdict.answered_other), (20, 20), "{verdict}");
-    let of_a = |o: &Outcome| matches!(o, Outcome::Answered { status: 503, origin: Some(name), .. } if name == "a");
+    let of_a =
+        |o: &Outcome| matches!(o, Outcome::Answered { status: 503, origin: Some(name), .. } if name == "a");
     assert_eq!(posts.count(of_a), 20, "the server's own answer is passed on");
 }
 
@@ -63,7 +66,11 @@ fn an_answer_that_was_given_up_counts_as_what_it_was() {
         assert_eq!(who(&client.get()), "b");
     }
     let seen = target(&proxy, a.addr());
-    assert_eq!((seen.answers.server_error, seen.failures, seen.connect_errors), (seen.requests, 0, 0), "{seen:?}");
+    assert_eq!(
+        (seen.answers.server_error, seen.failures, seen.connect_errors),
+        (seen.requests, 0, 0),
+        "{seen:?}"
+    );
     while target(&proxy, a.addr()).state == TargetState::Up {
         assert_eq!(who(&client.get()), "b");
     }
@@ -76,7 +83,7 @@ fn amplification(name: &str, more: &str, spoil: impl Fn(&Origin)) {
     let targets = origins.each_ref().map(|origin| origin.addr().clone());
     let proxy = start(&http(&targets, more));
     let plan = LoadPlan { connections: 8, requests: Some(3000), ..LoadPlan::default() };
-    origins.iter().for_each(|origin| spoil(origin));
+    origins.iter().for_each(spoil);
     let began = Instant::now();
     let client = Load::run(proxy.listener_addr("web"), plan);
     let seconds = began.elapsed().as_secs() as usize + 1;
@@ -170,7 +177,11 @@ fn a_body_of_up_to_16_kib_survives_a_stale_connection() {
     let sizes = [0, 1, 1000, 8 * 1024, 15 * 1024, 16 * 1024];
     for (turn, bytes) in sizes.into_iter().cycle().take(60).enumerate() {
         assert_eq!(client.get().status, 200);
-        if turn % 2 == 0 { a.reset_connections() } else { a.close_connections() }
+        if turn % 2 == 0 {
+            a.reset_connections();
+        } else {
+            a.close_connections();
+        }
         let (id, body) = (format!("post-{turn}"), vec![b'b'; bytes]);
         client.send(["POST", "PUT"][turn / 6 % 2], &id, &body);
         let answer = client.receive();
@@ -194,7 +205,10 @@ fn a_late_answer_is_tried_elsewhere_for_idempotent_requests_only() {
     assert_eq!(who(&get(proxy.listener_addr("web"))), "b");
     assert!(asked.elapsed() >= ms(150));
     let latency = target(&proxy, b.addr()).latency;
-    assert!(latency.count == 1 && latency.mean_us < 100_000, "the time lost on another is not its own: {latency:?}");
+    assert!(
+        latency.count == 1 && latency.mean_us < 100_000,
+        "the time lost on another is not its own: {latency:?}"
+    );
     let mut client = Caller::to(proxy.listener_addr("web"));
     client.send("POST", "late", b"x");
     assert_refused(&client.receive(), 504, "request-timeout");

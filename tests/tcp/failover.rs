@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use evenkeel_testkit::{Addr, Load, LoadPlan, Origin, Outcome, Stream, TempDir, reserve_port, wait_until};
+use evenkeel_testkit::{
+    Addr, ClientJournal, Load, LoadPlan, Origin, Outcome, Stream, TempDir, reserve_port, wait_until,
+};
 
 use crate::peers::{Blackhole, End, PATIENCE, Server, connect, ended, fate_of_a_client, line, of_target};
 use crate::support::{start, tcp};
@@ -105,7 +107,7 @@ fn a_thousand_connections_do_not_fail_while_a_target_dies_and_returns() {
         }
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     });
-    let client = journals.into_iter().reduce(|all, one| all.merge(one)).unwrap();
+    let client = journals.into_iter().reduce(ClientJournal::merge).unwrap();
     let failed = client.count(|outcome| !matches!(outcome, Outcome::Answered { status: 200, .. }));
     let deaths = deaths.load(Ordering::SeqCst);
     println!("failover: N = {}, {failed} failed over {deaths} deaths", client.records.len());

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use evenkeel_testkit::{Addr, Evenkeel, Stream, reserve_port, wait_until};
+use serde_json::Value;
 
 use crate::peers::{
     Blackhole, Call, End, PATIENCE, Server, ask, connect, ended, fate_of_a_client, in_flight, line, listener,
@@ -233,7 +234,7 @@ fn no_place_is_lost_however_a_connection_ends() {
     let addr = proxy.listener_addr("web");
     thread::scope(|scope| {
         for thread in 0..16 {
-            scope.spawn(move || (0..25).for_each(|n| end_somehow(addr.into(), thread * 25 + n)));
+            scope.spawn(move || (0..25).for_each(|n| end_somehow(&addr.into(), thread * 25 + n)));
         }
     });
     wait_until("everyone to have left", PATIENCE, || {
@@ -243,7 +244,7 @@ fn no_place_is_lost_however_a_connection_ends() {
     assert_eq!((in_flight(&proxy), waiting(&proxy)), (0, 0));
     let seen = listener(&proxy);
     println!("limits: 400 connections ended: {}", seen["reasons"]);
-    let counted: u64 = seen["reasons"].as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
+    let counted: u64 = seen["reasons"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(counted, 400, "each has one reason");
     // Every place can be taken again, and not one more: five at this server, eight in this pool.
     let reload = |targets: &[&Addr]| {
@@ -262,9 +263,9 @@ fn no_place_is_lost_however_a_connection_ends() {
 }
 
 /// One connection, ended in one of ten ways.
-fn end_somehow(addr: Addr, n: u64) {
+fn end_somehow(addr: &Addr, n: u64) {
     // One that is refused may hear of it while it connects.
-    let Ok(mut client) = Stream::connect(&addr, PATIENCE) else { return };
+    let Ok(mut client) = Stream::connect(addr, PATIENCE) else { return };
     client.set_deadline(Some(Instant::now() + PATIENCE));
     let say = |client: &mut Stream, byte: &[u8]| drop(client.write_all(byte));
     match n % 10 {

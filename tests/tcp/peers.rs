@@ -13,22 +13,22 @@ use evenkeel_testkit::{Addr, Evenkeel, Stream};
 use serde_json::Value;
 
 /// Longer than anything here takes, so that a hang is a failure and not a stuck run.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection as a server sees it.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// The bytes; every wait ends after [`PATIENCE`].
-    pub stream: Stream,
+    pub(crate) stream: Stream,
     /// Who called, over TCP.
-    pub from: Option<SocketAddr>,
+    pub(crate) from: Option<SocketAddr>,
     /// Counted from 0.
-    pub number: u64,
+    pub(crate) number: u64,
 }
 
 /// A server of the test: a thread per connection does what the story says.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     addr: Addr,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -48,12 +48,12 @@ enum Listening {
 
 impl Server {
     /// On a port of 127.0.0.1 that the kernel chooses.
-    pub fn start(serve: impl Fn(Call) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(serve: impl Fn(Call) + Send + Sync + 'static) -> Self {
         Self::start_on(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(), serve)
     }
 
     /// On this address.
-    pub fn start_on(addr: &Addr, serve: impl Fn(Call) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start_on(addr: &Addr, serve: impl Fn(Call) + Send + Sync + 'static) -> Self {
         let (listening, addr) = match addr {
             Addr::Tcp(addr) => {
                 let listener = TcpListener::bind(addr).unwrap_or_else(|error| panic!("{addr}: {error}"));
@@ -84,27 +84,27 @@ impl Server {
     }
 
     /// Sends back what it is told until it is told no more, after a line with its name.
-    pub fn echo(name: &'static str) -> Self {
+    pub(crate) fn echo(name: &'static str) -> Self {
         Self::start(move |call| echo(name, call))
     }
 
     /// [`Server::echo`] on this address.
-    pub fn echo_on(addr: &Addr, name: &'static str) -> Self {
+    pub(crate) fn echo_on(addr: &Addr, name: &'static str) -> Self {
         Self::start_on(addr, move |call| echo(name, call))
     }
 
     /// Where; prints as a target of a configuration.
-    pub fn addr(&self) -> &Addr {
+    pub(crate) fn addr(&self) -> &Addr {
         &self.addr
     }
 
     /// Connections ever.
-    pub fn accepted(&self) -> u64 {
+    pub(crate) fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
     /// Connections now.
-    pub fn open(&self) -> u64 {
+    pub(crate) fn open(&self) -> u64 {
         self.shared.open.load(Ordering::SeqCst)
     }
 }
@@ -152,7 +152,7 @@ fn echo(name: &str, mut call: Call) {
 
 /// Connects; every wait ends after [`PATIENCE`].
 #[track_caller]
-pub fn connect(addr: impl Into<Addr>) -> Stream {
+pub(crate) fn connect(addr: impl Into<Addr>) -> Stream {
     let addr = addr.into();
     let stream = Stream::connect(&addr, PATIENCE);
     let mut stream = stream.unwrap_or_else(|error| panic!("{addr}: {error}"));
@@ -162,7 +162,7 @@ pub fn connect(addr: impl Into<Addr>) -> Stream {
 
 /// Connects and says nothing: what comes, and how it ends. A reset may come as early as that.
 #[track_caller]
-pub fn fate_of_a_client(addr: impl Into<Addr>) -> (Vec<u8>, End) {
+pub(crate) fn fate_of_a_client(addr: impl Into<Addr>) -> (Vec<u8>, End) {
     let addr = addr.into();
     match Stream::connect(&addr, PATIENCE) {
         Ok(mut stream) => {
@@ -176,7 +176,7 @@ pub fn fate_of_a_client(addr: impl Into<Addr>) -> (Vec<u8>, End) {
 
 /// Connects from this address of the machine.
 #[track_caller]
-pub fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Stream {
+pub(crate) fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Stream {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let connected = runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
@@ -192,14 +192,14 @@ pub fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Stream {
 
 /// An address that takes no connection and refuses none: its accept queue is full.
 #[derive(Debug)]
-pub struct Blackhole {
+pub(crate) struct Blackhole {
     addr: SocketAddr,
     _held: (TcpListener, Vec<TcpStream>),
 }
 
 impl Blackhole {
     /// On a port of 127.0.0.1 that the kernel chooses.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let listener = runtime.block_on(async {
             let socket = tokio::net::TcpSocket::new_v4()?;
@@ -217,19 +217,19 @@ impl Blackhole {
     }
 
     /// Where.
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 }
 
 /// The next line, without its end; `""` at the end of the stream.
 #[track_caller]
-pub fn line(stream: &mut Stream) -> String {
+pub(crate) fn line(stream: &mut Stream) -> String {
     try_line(stream).unwrap_or_else(|error| panic!("no line came: {error}"))
 }
 
 /// [`line`], or why none came.
-pub fn try_line(stream: &mut Stream) -> io::Result<String> {
+pub(crate) fn try_line(stream: &mut Stream) -> io::Result<String> {
     let mut line = Vec::new();
     let mut byte = [0; 1];
     while stream.read(&mut byte)? == 1 && byte[0] != b'\n' {
@@ -240,14 +240,14 @@ pub fn try_line(stream: &mut Stream) -> io::Result<String> {
 
 /// Sends a line and reads the next one.
 #[track_caller]
-pub fn ask(stream: &mut Stream, words: &str) -> String {
+pub(crate) fn ask(stream: &mut Stream, words: &str) -> String {
     writeln!(stream, "{words}").unwrap();
     line(stream)
 }
 
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     Fin,
     Reset,
     /// Nothing came in time.
@@ -255,7 +255,7 @@ pub enum End {
 }
 
 /// Reads to the end: what came, and how it ended.
-pub fn read_to_end(stream: &mut Stream) -> (Vec<u8>, End) {
+pub(crate) fn read_to_end(stream: &mut Stream) -> (Vec<u8>, End) {
     let (mut came, mut piece) = (Vec::new(), [0; 16 * 1024]);
     loop {
         match stream.read(&mut piece) {
@@ -268,7 +268,7 @@ pub fn read_to_end(stream: &mut Stream) -> (Vec<u8>, End) {
 }
 
 /// What an error says of the end.
-pub fn end_of(error: &io::Error) -> End {
+pub(crate) fn end_of(error: &io::Error) -> End {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => End::Reset,
         _ => End::Late,
@@ -280,7 +280,7 @@ const BLOCK_BYTES: usize = 64 * 1024;
 /// Bytes that follow from a seed: noise within each block, and every block begins with its number, so that no
 /// byte can be lost, repeated or moved unseen.
 #[derive(Debug)]
-pub struct Noise {
+pub(crate) struct Noise {
     block: Vec<u8>,
     left: u64,
     number: u64,
@@ -288,7 +288,7 @@ pub struct Noise {
 
 impl Noise {
     /// So many bytes.
-    pub fn new(seed: u64, bytes: u64) -> Self {
+    pub(crate) fn new(seed: u64, bytes: u64) -> Self {
         let mut random = SplitMix64::new(seed);
         let block = (0..BLOCK_BYTES / 8).flat_map(|_| random.next_u64().to_le_bytes()).collect();
         Self { block, left: bytes, number: 0 }
@@ -304,7 +304,7 @@ impl Noise {
     }
 
     /// All of them.
-    pub fn bytes(mut self) -> Vec<u8> {
+    pub(crate) fn bytes(mut self) -> Vec<u8> {
         let mut all = Vec::new();
         while let Some(block) = self.next() {
             all.extend_from_slice(block);
@@ -314,7 +314,7 @@ impl Noise {
 }
 
 /// Sends the noise of this seed.
-pub fn send(stream: &mut Stream, seed: u64, bytes: u64) -> io::Result<()> {
+pub(crate) fn send(stream: &mut Stream, seed: u64, bytes: u64) -> io::Result<()> {
     let mut noise = Noise::new(seed, bytes);
     while let Some(block) = noise.next() {
         stream.write_all(block)?;
@@ -323,7 +323,7 @@ pub fn send(stream: &mut Stream, seed: u64, bytes: u64) -> io::Result<()> {
 }
 
 /// Receives exactly the noise of this seed, or tells what came instead.
-pub fn receive(stream: &mut Stream, seed: u64, bytes: u64) -> Result<(), String> {
+pub(crate) fn receive(stream: &mut Stream, seed: u64, bytes: u64) -> Result<(), String> {
     let (mut noise, mut at) = (Noise::new(seed, bytes), 0);
     let mut came = vec![0; BLOCK_BYTES];
     while let Some(block) = noise.next() {
@@ -339,7 +339,7 @@ pub fn receive(stream: &mut Stream, seed: u64, bytes: u64) -> Result<(), String>
 }
 
 /// Receives exactly the noise of this seed and then the end of the stream.
-pub fn receive_all(stream: &mut Stream, seed: u64, bytes: u64) -> Result<(), String> {
+pub(crate) fn receive_all(stream: &mut Stream, seed: u64, bytes: u64) -> Result<(), String> {
     receive(stream, seed, bytes)?;
     match stream.read(&mut [0; 1]) {
         Ok(0) => Ok(()),
@@ -350,7 +350,7 @@ pub fn receive_all(stream: &mut Stream, seed: u64, bytes: u64) -> Result<(), Str
 
 /// The listener `web` as the API shows it.
 #[track_caller]
-pub fn listener(proxy: &Evenkeel) -> Value {
+pub(crate) fn listener(proxy: &Evenkeel) -> Value {
     let all = proxy.admin_json("/api/v1/listeners");
     let web = all.as_array().and_then(|all| all.iter().find(|one| one["name"] == "web").cloned());
     web.unwrap_or_else(|| panic!("no listener web in {all}"))
@@ -358,13 +358,13 @@ pub fn listener(proxy: &Evenkeel) -> Value {
 
 /// How often connections of the listener `web` ended for this reason.
 #[track_caller]
-pub fn ended(proxy: &Evenkeel, reason: &str) -> u64 {
+pub(crate) fn ended(proxy: &Evenkeel, reason: &str) -> u64 {
     listener(proxy)["reasons"][reason].as_u64().unwrap_or(0)
 }
 
 /// A number of a target of the pool `app`, such as `in_flight`.
 #[track_caller]
-pub fn of_target(proxy: &Evenkeel, address: &Addr, field: &str) -> u64 {
+pub(crate) fn of_target(proxy: &Evenkeel, address: &Addr, field: &str) -> u64 {
     let all = proxy.admin_json("/api/v1/pools/app/targets");
     let address = address.to_string();
     let found = all.as_array().and_then(|all| all.iter().find(|one| one["address"] == *address));
@@ -374,7 +374,7 @@ pub fn of_target(proxy: &Evenkeel, address: &Addr, field: &str) -> u64 {
 
 /// Connections in flight at all targets of the pool `app`.
 #[track_caller]
-pub fn in_flight(proxy: &Evenkeel) -> u64 {
+pub(crate) fn in_flight(proxy: &Evenkeel) -> u64 {
     let pool = proxy.admin_json("/api/v1/pools/app");
     pool["in_flight"].as_u64().unwrap_or_else(|| panic!("no in_flight in {pool}"))
 }

@@ -114,14 +114,13 @@ pub(crate) struct ListenerCounts {
 }
 
 pub(crate) fn listener_counts(view: &ListenerView) -> ListenerCounts {
-    let mut sum = ListenerCounts::default();
+    let mut sum = ListenerCounts { log_dropped: view.live.log_dropped(), ..ListenerCounts::default() };
     for cell in view.live.cells() {
         sum.accepted += cell.accepted.read();
         sum.closed += cell.closed.read();
         sum.requests += cell.requests.read();
         sum.bytes_in += cell.bytes_in.read();
         sum.bytes_out += cell.bytes_out.read();
-        sum.log_dropped += cell.log_dropped.read();
         sum.panics += cell.panics.read();
     }
     let counted = |reason: Reason| view.live.cells().map(|cell| cell.counted(reason)).sum();

@@ -20,7 +20,7 @@ use crate::roster::Roster;
 use crate::system::System;
 
 /// Names asked for at once, each with two questions under way: enough for 10,000 names a minute from a name
-/// server that takes 300 ms, and no flood to one that takes 1.
+/// server that takes 300 ms, and few enough not to drown a small one when all names are new.
 pub const MAX_LOOKUPS: usize = 64;
 
 /// The names of a registry's targets, and who is being asked for.

@@ -13,6 +13,7 @@ use evenkeel_config::edit::{self, EditError, TargetEdit};
 use evenkeel_net::BoundSocket;
 use evenkeel_state::Registry;
 
+use crate::logs::tell;
 use crate::process::{Process, Refused};
 use crate::source::{included_files, load_text};
 
@@ -21,7 +22,7 @@ pub(crate) async fn serve(process: Arc<Process>, socket: BoundSocket) {
     let registry = &process.registry;
     let Some(admin) = registry.snapshot().config.admin.clone() else { return };
     let audit = AuditLog::open(admin.audit_log.as_deref()).or_else(|error| {
-        eprintln!("evenkeel: cannot open the audit log: {error}; changes are recorded on standard error");
+        tell(&format!("evenkeel: cannot open the audit log: {error}; changes are recorded on standard error"));
         AuditLog::open(None)
     });
     let Ok(audit) = audit else { return };
@@ -34,7 +35,7 @@ pub(crate) async fn serve(process: Arc<Process>, socket: BoundSocket) {
         BoundSocket::Unix(listener) => Listening::Unix(listener),
     };
     if let Err(error) = evenkeel_admin::serve(vec![listening], router, std::future::pending()).await {
-        eprintln!("evenkeel: the admin API has ended: {error}");
+        tell(&format!("evenkeel: the admin API has ended: {error}"));
     }
 }
 

@@ -1,14 +1,22 @@
 //! Which addresses this process listens on, and how that changes: bound all or nothing, before anything else
 //! changes; handed to the workers after.
+//!
+//! A socket belongs to its address. A listener that changes its name or its backlog keeps the socket, and two that
+//! swap their addresses swap sockets: whoever knocks meanwhile is let in by one or the other. To close one socket and
+//! open another would turn away those in between.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use evenkeel_base::{BindAddr, ListenerName};
-use evenkeel_config::{Config, Listener, Protocol};
+use evenkeel_config::{Config, Listener};
 use evenkeel_net::rt::mpsc;
 use evenkeel_net::{BindError, BoundSocket, bind};
 
-use crate::worker::Command;
+use crate::worker::{Command, Opened};
+
+/// Longest wait for the workers to close a socket: they let in who waits there, no more.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// The addresses in use.
 #[derive(Debug)]
@@ -19,45 +27,57 @@ pub(crate) struct Listeners {
 
 #[derive(Debug)]
 struct Held {
-    protocol: Protocol,
     backlog: u32,
-    /// Configured address → the one it got.
-    addresses: BTreeMap<BindAddr, BindAddr>,
+    /// By configured address.
+    sockets: BTreeMap<BindAddr, Served>,
 }
 
-/// New sockets, bound and listening, that nobody serves yet; dropped if the change is given up.
+/// An address that the workers accept on.
+#[derive(Debug)]
+struct Served {
+    /// The one it got; the sockets' key on the workers.
+    at: BindAddr,
+    /// Ends when no worker has it open any more.
+    open: mpsc::Receiver<()>,
+}
+
+/// What a change takes, at hand; given back if the change is given up.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    bound: Vec<New>,
+    wanted: Vec<Wanted>,
 }
 
+/// An address that a listener is to have.
 #[derive(Debug)]
-struct New {
+struct Wanted {
     name: ListenerName,
-    protocol: Protocol,
     backlog: u32,
     configured: BindAddr,
-    got: BindAddr,
-    sockets: Vec<BoundSocket>,
-    /// A unix socket that replaces one of ours is bound beside it and renamed over it when the change is made, so
-    /// that a change that is given up leaves the old one reachable.
-    moving: Option<(BindAddr, BindAddr)>,
+    from: Source,
 }
 
-impl Drop for New {
+/// Where its sockets come from.
+#[derive(Debug)]
+enum Source {
+    /// They are new.
+    Bound(Bound),
+    /// From this listener, or it is this listener.
+    Held(ListenerName),
+}
+
+/// Bound and listening, and nobody serves it yet.
+#[derive(Debug)]
+struct Bound {
+    at: BindAddr,
+    sockets: Vec<BoundSocket>,
+}
+
+impl Drop for Bound {
     fn drop(&mut self) {
-        if let Some((BindAddr::Unix(path), _)) = self.moving.take() {
-            let _ = std::fs::remove_file(path);
+        if !self.sockets.is_empty() {
+            unlink(&self.at);
         }
     }
-}
-
-/// A path beside a unix socket's own.
-fn beside(address: &BindAddr) -> Option<BindAddr> {
-    let BindAddr::Unix(path) = address else { return None };
-    let mut path = path.clone().into_os_string();
-    path.push(".new");
-    Some(BindAddr::Unix(path.into()))
 }
 
 impl Listeners {
@@ -69,57 +89,49 @@ impl Listeners {
     pub(crate) fn prepare(&self, config: &Config) -> Result<Prepared, BindError> {
         let mut prepared = Prepared::default();
         for listener in &config.listeners {
-            for address in listener.bind.iter().filter(|address| !self.holds(listener, address)) {
-                let ours = self.overlaps(address);
-                let at = beside(address).filter(|_| ours);
-                let (sockets, got) =
-                    bind(at.as_ref().unwrap_or(address), listener.backlog, self.workers.len(), ours)?;
-                prepared.bound.push(New {
+            for address in listener.bind.iter().filter(|address| !self.is_as_wanted(listener, address)) {
+                prepared.wanted.push(Wanted {
                     name: listener.name.clone(),
-                    protocol: listener.protocol,
                     backlog: listener.backlog,
                     configured: address.clone(),
-                    got: if at.is_some() { address.clone() } else { got },
-                    sockets,
-                    moving: at.zip(Some(address.clone())),
+                    from: self.source(listener, address)?,
                 });
             }
         }
         Ok(prepared)
     }
 
-    /// Hands the new sockets to the workers and closes what `config` has no more. Returns the listeners that are
-    /// gone; their connections drain.
+    /// Hands the sockets to the workers and closes what `config` has no more. Returns the listeners that are gone;
+    /// their connections drain.
     pub(crate) async fn commit(&mut self, config: &Config, prepared: Prepared) -> Vec<ListenerName> {
-        let closing = self.no_more(config);
-        for new in prepared.bound {
-            self.hand_over(new).await;
+        // Taken from all before it is given to any: two may swap.
+        let taken: Vec<_> = prepared.wanted.into_iter().filter_map(|wanted| self.take(wanted)).collect();
+        for (wanted, served, sockets) in taken {
+            self.hand_over(wanted, served, sockets).await;
         }
-        let mut gone = Vec::new();
-        for (name, address) in closing {
-            let last = config.listener(name.as_str()).is_none();
-            self.tell_all(|| Command::Close { name: name.clone(), address: address.clone(), last }).await;
-            if let Some(held) = self.held.get_mut(&name) {
-                held.addresses.remove(&address);
-            }
-            self.unlink(&address);
-            if last && !gone.contains(&name) {
-                gone.push(name);
-            }
+        let mut closed = Vec::new();
+        for (name, address) in self.no_more(config) {
+            let sockets = self.held.get_mut(&name).map(|held| &mut held.sockets);
+            let Some(served) = sockets.and_then(|sockets| sockets.remove(&address)) else { continue };
+            self.tell_all(|| Command::Close { at: served.at.clone() }).await;
+            unlink(&served.at);
+            closed.push(served);
         }
-        self.held.retain(|name, _| !gone.contains(name));
+        let is_gone = |name: &&ListenerName| config.listener(name.as_str()).is_none();
+        let gone: Vec<ListenerName> = self.held.keys().filter(is_gone).cloned().collect();
+        for name in &gone {
+            self.held.remove(name);
+            self.tell_all(|| Command::Remove { name: name.clone() }).await;
+        }
+        wait_until_closed(closed).await;
         gone
     }
 
     /// Where each listener really listens, in the order of their names.
     pub(crate) fn bound(&self) -> Vec<(String, Vec<String>)> {
-        let mut bound: Vec<_> = self
-            .held
-            .iter()
-            .map(|(name, held)| {
-                (name.to_string(), held.addresses.values().map(ToString::to_string).collect::<Vec<_>>())
-            })
-            .collect();
+        let addresses = |held: &Held| held.sockets.values().map(|served| served.at.to_string()).collect();
+        let mut bound: Vec<_> =
+            self.held.iter().map(|(name, held)| (name.to_string(), addresses(held))).collect();
         bound.sort();
         bound
     }
@@ -127,11 +139,8 @@ impl Listeners {
     /// Tells every worker to accept no more and to end with its connections.
     pub(crate) async fn drain(&mut self) {
         self.tell_all(|| Command::Drain).await;
-        let addresses: Vec<BindAddr> =
-            self.held.drain().flat_map(|(_, held)| held.addresses.into_keys()).collect();
-        for address in addresses {
-            self.unlink(&address);
-        }
+        let sockets = self.held.drain().flat_map(|(_, held)| held.sockets.into_values());
+        sockets.for_each(|served| unlink(&served.at));
     }
 
     /// Lets go of the workers: those that drain still cut what is left, and end.
@@ -139,22 +148,61 @@ impl Listeners {
         self.workers.clear();
     }
 
-    fn holds(&self, listener: &Listener, address: &BindAddr) -> bool {
-        self.held.get(&listener.name).is_some_and(|held| {
-            held.protocol == listener.protocol
-                && held.backlog == listener.backlog
-                && held.addresses.contains_key(address)
-        })
+    fn is_as_wanted(&self, listener: &Listener, address: &BindAddr) -> bool {
+        let is_so = |held: &Held| held.backlog == listener.backlog && held.sockets.contains_key(address);
+        self.held.get(&listener.name).is_some_and(is_so)
+    }
+
+    fn source(&self, listener: &Listener, address: &BindAddr) -> Result<Source, BindError> {
+        let holds = |name: &ListenerName| self.held.get(name).is_some_and(|h| h.sockets.contains_key(address));
+        if holds(&listener.name) {
+            return Ok(Source::Held(listener.name.clone()));
+        }
+        // "Any port" is another one for each listener.
+        if port_of(address) != Some(0)
+            && let Some(holder) = self.held.keys().find(|name| holds(name))
+        {
+            return Ok(Source::Held(holder.clone()));
+        }
+        let (sockets, at) = bind(address, listener.backlog, self.workers.len(), self.overlaps(address))?;
+        Ok(Source::Bound(Bound { at, sockets }))
     }
 
     /// Whether this process listens on something that the kernel may take for the same.
     fn overlaps(&self, address: &BindAddr) -> bool {
-        let port = port_of(address);
-        let held = self.held.values().flat_map(|held| held.addresses.values());
-        held.into_iter().any(|other| match port {
-            Some(port) => port_of(other) == Some(port),
-            None => other == address,
-        })
+        let Some(port) = port_of(address) else { return false };
+        let mut served = self.held.values().flat_map(|held| held.sockets.values());
+        served.any(|other| port_of(&other.at) == Some(port))
+    }
+
+    fn take(&mut self, mut wanted: Wanted) -> Option<(Wanted, Served, Vec<Opened>)> {
+        match &mut wanted.from {
+            Source::Held(holder) => {
+                let served = self.held.get_mut(holder)?.sockets.remove(&wanted.configured)?;
+                Some((wanted, served, Vec::new()))
+            }
+            Source::Bound(bound) => {
+                let (sender, open) = mpsc::channel(1);
+                let served = Served { at: bound.at.clone(), open };
+                let sockets = std::mem::take(&mut bound.sockets).into_iter();
+                let opened = sockets.map(|socket| Opened { socket, open: sender.clone() }).collect();
+                Some((wanted, served, opened))
+            }
+        }
+    }
+
+    async fn hand_over(&mut self, wanted: Wanted, served: Served, sockets: Vec<Opened>) {
+        let Wanted { name, backlog, configured, .. } = wanted;
+        let mut sockets = sockets.into_iter();
+        for worker in &self.workers {
+            let (name, at, socket) = (name.clone(), served.at.clone(), sockets.next());
+            // A worker that is gone has been reported by its own thread.
+            let _ = worker.send(Command::Serve { name, backlog, at, socket }).await;
+        }
+        let new = || Held { backlog, sockets: BTreeMap::new() };
+        let held = self.held.entry(name).or_insert_with(new);
+        held.backlog = backlog;
+        held.sockets.insert(configured, served);
     }
 
     fn no_more(&self, config: &Config) -> Vec<(ListenerName, BindAddr)> {
@@ -163,37 +211,11 @@ impl Listeners {
             let stays = |address: &BindAddr| {
                 config.listener(name.as_str()).is_some_and(|listener| listener.bind.contains(address))
             };
-            let leaving = held.addresses.keys().filter(|address| !stays(address));
+            let leaving = held.sockets.keys().filter(|address| !stays(address));
             closing.extend(leaving.map(|address| (name.clone(), address.clone())));
         }
         closing.sort();
         closing
-    }
-
-    async fn hand_over(&mut self, mut new: New) {
-        if let Some((BindAddr::Unix(from), BindAddr::Unix(to))) = new.moving.take()
-            && let Err(error) = std::fs::rename(&from, &to)
-        {
-            eprintln!("evenkeel: cannot rename {} to {}: {error}", from.display(), to.display());
-        }
-        let sockets = std::mem::take(&mut new.sockets);
-        for (worker, socket) in self.workers.iter().zip(sockets) {
-            let command = Command::Serve {
-                name: new.name.clone(),
-                protocol: new.protocol,
-                address: new.configured.clone(),
-                socket,
-            };
-            // A worker that is gone has been reported by its own thread.
-            let _ = worker.send(command).await;
-        }
-        let held = self.held.entry(new.name.clone()).or_insert_with(|| Held {
-            protocol: new.protocol,
-            backlog: new.backlog,
-            addresses: BTreeMap::new(),
-        });
-        (held.protocol, held.backlog) = (new.protocol, new.backlog);
-        held.addresses.insert(new.configured.clone(), new.got.clone());
     }
 
     async fn tell_all(&self, command: impl Fn() -> Command) {
@@ -201,14 +223,22 @@ impl Listeners {
             let _ = worker.send(command()).await;
         }
     }
+}
 
-    /// A unix socket leaves a file behind, unless another listener has taken its place.
-    fn unlink(&self, address: &BindAddr) {
-        if let BindAddr::Unix(path) = address
-            && !self.held.values().any(|held| held.addresses.contains_key(address))
-        {
-            let _ = std::fs::remove_file(path);
+/// The next change may want such an address back, and must not find it in use.
+async fn wait_until_closed(sockets: Vec<Served>) {
+    let all = async {
+        for mut served in sockets {
+            let _ = served.open.recv().await;
         }
+    };
+    let _ = tokio::time::timeout(CLOSING, all).await;
+}
+
+/// A unix socket leaves a file behind.
+fn unlink(address: &BindAddr) {
+    if let BindAddr::Unix(path) = address {
+        let _ = std::fs::remove_file(path);
     }
 }
 

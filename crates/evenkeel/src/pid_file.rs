@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::screen::cause;
+
 /// Removed when dropped.
 #[derive(Debug)]
 pub(crate) struct PidFile(PathBuf);
@@ -15,7 +17,8 @@ pub(crate) fn write(path: &Path) -> Result<PidFile, String> {
         Ok(()) => Ok(PidFile(path.to_owned())),
         Err(error) => {
             let _ = std::fs::remove_file(&fresh);
-            Err(format!("cannot write the pid file {}: {error}; does its folder exist?", path.display()))
+            let (name, cause) = (path.display(), cause(&error));
+            Err(format!("cannot write the pid file {name}: {cause}; does its folder exist?"))
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::listeners::Listeners;
 use crate::process::Process;
 use crate::source::{LoadError, load_file};
 use crate::worker::{self, Command};
-use crate::{control, logs, pid_file, stop, watch};
+use crate::{control, logs, pid_file, screen, stop, watch};
 
 /// Longest time that start-up waits for names to resolve; what has no answer by then is marked, and served when
 /// it has.
@@ -44,6 +44,7 @@ pub(crate) fn run_config(config: Config) -> Exit {
 
 fn run(config: Config, path: Option<PathBuf>) -> Exit {
     control::started();
+    logs::start_telling();
     // Without it the limit that is in force stays; running out of it is handled where it happens.
     let _ = evenkeel_net::raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -53,6 +54,7 @@ fn run(config: Config, path: Option<PathBuf>) -> Exit {
     let exit = runtime.block_on(serve(config, path));
     // A look-up or a file operation under way must not hold the process up.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    logs::finish_telling();
     exit
 }
 
@@ -130,7 +132,7 @@ fn start_workers(
     let ids = (0..count).filter_map(|id| u16::try_from(id).ok()).map(WorkerId);
     ids.map(|id| {
         let sink = log.map(logs::AccessWriter::sink);
-        worker::start(id, registry, seed, move || LogBatch::new(id, sink))
+        worker::start(id, registry, seed, move || LogBatch::new(sink))
     })
     .collect()
 }
@@ -179,7 +181,7 @@ pub(crate) fn url_of(address: &BindAddr) -> String {
 }
 
 fn fail(message: &str) -> Exit {
-    eprintln!("error: {message}");
+    screen::error(message);
     Exit::Failed
 }
 

@@ -9,7 +9,9 @@ use evenkeel_base::Reason;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
+use crate::logs::tell;
 use crate::process::Process;
+use crate::units::plural;
 
 /// Both ways in which a process is asked to stop.
 pub(crate) struct Asked {
@@ -77,13 +79,25 @@ pub(crate) async fn drain(
         () = tokio::time::sleep(grace) => Exit::GraceOver,
         () = asked.again() => Exit::CutShort,
     };
-    let left = process.registry.connections().len();
-    let why = if exit == Exit::CutShort { "asked twice to stop" } else { "the grace time is over" };
-    eprintln!("evenkeel: {why}: cutting {left} connections ({})", Reason::Draining);
+    let exit = if exit == Exit::GraceOver && !has_work(process) { Exit::Ok } else { exit };
+    if exit != Exit::Ok {
+        let left = plural(process.registry.connections().len(), "connection");
+        let why = if exit == Exit::CutShort { "asked twice to stop" } else { "the grace time is over" };
+        tell(&format!("evenkeel: {why}: cutting {left} ({})", Reason::Draining));
+    }
     process.cut().await;
     // Dropping its tasks is all a worker has left to do.
     let _ = tokio::time::timeout(Duration::from_secs(1), joined).await;
     exit
+}
+
+/// Whether there is more than idle clients, whom nobody owes an answer.
+fn has_work(process: &Process) -> bool {
+    let snapshot = process.registry.snapshot();
+    let mut pools = snapshot.pools.values();
+    // A pool that is gone from the configuration may have its last ones still.
+    process.registry.connections().list().iter().any(|connection| connection.target.is_some())
+        || pools.any(|pool| pool.live.waiting() > 0 || pool.targets.iter().any(|t| t.live.in_flight() > 0))
 }
 
 /// Tells systemd, if it listens, that we serve.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
+use crate::logs::tell;
 use crate::process::Process;
 
 /// A file is often written in several steps; it is read when it has been left alone for so long.
@@ -32,7 +33,7 @@ pub(crate) fn start(process: &Arc<Process>) {
         Ok(watcher) => {
             tokio::spawn(follow(Arc::clone(process), path, watcher, receiver));
         }
-        Err(error) => eprintln!("evenkeel: cannot watch {}: {error}; reload with SIGHUP", path.display()),
+        Err(error) => tell(&format!("evenkeel: cannot watch {}: {error}; reload with SIGHUP", path.display())),
     }
 }
 

@@ -1,43 +1,55 @@
 //! A data worker: one thread, one runtime, its own sockets, planes and counters.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_base::{BindAddr, ListenerName, Reason, WorkerId};
+use evenkeel_base::{BindAddr, ClientAddr, ListenerName, Reason, WorkerId};
 use evenkeel_config::Protocol;
 use evenkeel_net::rt::{self, mpsc};
-use evenkeel_net::{BoundSocket, Buffers, Direct, Drain, DrainSignal, Listener, Stream};
+use evenkeel_net::{BoundSocket, Buffers, Direct, Drain, Listener, Stream};
 use evenkeel_state::{LogBatch, Registry, Worker};
+
+use crate::logs::tell;
 
 /// What the control side asks of a worker. The sender's end is the worker's end: what is left then is cut.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Accept on this socket.
+    /// What comes in there is this listener's from now on.
     Serve {
-        /// For which listener.
+        /// Which listener.
         name: ListenerName,
-        /// What is spoken.
-        protocol: Protocol,
-        /// As configured; the socket's key together with the listener's name.
-        address: BindAddr,
-        /// Bound and listening.
-        socket: BoundSocket,
+        /// Length of the accept queue.
+        backlog: u32,
+        /// Where it really listens; the socket's key.
+        at: BindAddr,
+        /// The socket, unless the worker has it already.
+        socket: Option<Opened>,
     },
     /// Accept no more there; what waits in the queue is still let in.
     Close {
-        /// Of which listener.
+        /// Where.
+        at: BindAddr,
+    },
+    /// The listener is gone: its connections drain.
+    Remove {
+        /// Which listener.
         name: ListenerName,
-        /// As configured.
-        address: BindAddr,
-        /// The listener is gone: its connections drain.
-        last: bool,
     },
     /// Accept no more at all, let the connections finish, and end.
     Drain,
+}
+
+/// A socket for one worker.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Bound and listening.
+    pub(crate) socket: BoundSocket,
+    /// Dropped when the worker has closed it.
+    pub(crate) open: mpsc::Sender<()>,
 }
 
 /// Commands that may wait; a reload sends at most two per address.
@@ -63,7 +75,7 @@ pub(crate) fn start(
             Data::new(worker).run(commands).await;
         });
         if let Err(error) = result {
-            eprintln!("evenkeel: worker {} cannot start its runtime: {error}", id.0);
+            tell(&format!("evenkeel: worker {} cannot start its runtime: {error}", id.0));
         }
     })?;
     Ok((sender, thread))
@@ -79,13 +91,34 @@ struct Data {
     closed: rt::Notify,
 }
 
-/// A listener on this worker.
-#[derive(Default)]
-struct Serving {
+/// A listener on this worker; forgotten when it is gone and nobody is let in for it any more.
+struct Known {
+    worker: Rc<Worker>,
+    name: ListenerName,
     /// Tells its connections to finish.
     connections: Drain,
-    /// Tells its accept loops to stop.
-    sockets: HashMap<BindAddr, Drain>,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.worker.forget(&self.name);
+    }
+}
+
+/// A socket on this worker.
+struct Accepting {
+    socket: Listener,
+    /// Tells the accept loop to stop.
+    stop: Drain,
+    /// For whom; a change may give the socket to another listener.
+    listener: RefCell<Rc<Known>>,
+}
+
+/// What a worker serves now.
+#[derive(Default)]
+struct Serving {
+    listeners: HashMap<ListenerName, Rc<Known>>,
+    sockets: HashMap<BindAddr, Rc<Accepting>>,
 }
 
 impl Data {
@@ -103,24 +136,20 @@ impl Data {
 
     async fn run(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
         let ticker = rt::spawn_local(Rc::clone(&self).tick());
-        let mut listeners: HashMap<ListenerName, Serving> = HashMap::new();
+        let mut serving = Serving::default();
         while let Some(command) = commands.recv().await {
             match command {
-                Command::Serve { name, protocol, address, socket } => {
-                    let serving = listeners.entry(name.clone()).or_default();
-                    self.serve(serving, name, protocol, address, socket);
-                }
-                Command::Close { name, address, last } => {
-                    let Some(serving) = listeners.get_mut(&name) else { continue };
-                    if let Some(socket) = serving.sockets.remove(&address) {
-                        socket.start();
-                    }
-                    if last && let Some(gone) = listeners.remove(&name) {
-                        gone.stop();
+                Command::Serve { name, backlog, at, socket } => {
+                    let listener = self.known(&mut serving, name);
+                    match socket {
+                        Some(opened) => self.open(&mut serving, at, opened, listener),
+                        None => serving.give(&at, listener, backlog),
                     }
                 }
+                Command::Close { at } => serving.close(&at),
+                Command::Remove { name } => serving.remove(&name),
                 Command::Drain => {
-                    listeners.values().for_each(Serving::stop);
+                    serving.stop();
                     // Either the connections end, or the control side loses patience and drops its end.
                     let dropped = async { while commands.recv().await.is_some() {} };
                     rt::either(self.all_closed(), dropped).await;
@@ -132,75 +161,68 @@ impl Data {
         self.worker.log.flush();
     }
 
-    fn serve(
-        self: &Rc<Self>,
-        serving: &mut Serving,
-        name: ListenerName,
-        protocol: Protocol,
-        address: BindAddr,
-        socket: BoundSocket,
-    ) {
-        let listener = match Listener::serve(socket) {
-            Ok(listener) => listener,
-            Err(error) => {
-                eprintln!("evenkeel: listener {name}: worker cannot serve {address}: {error}");
-                return;
-            }
-        };
+    fn known(&self, serving: &mut Serving, name: ListenerName) -> Rc<Known> {
         // Seen once, the listener is known here even when it is removed before its first client has come.
         let _ = self.worker.view(&name);
-        let stop = Drain::default();
-        let signals = (stop.signal(), serving.connections.signal());
-        // A socket of the same address that is being replaced stops accepting.
-        if let Some(replaced) = serving.sockets.insert(address, stop) {
-            replaced.start();
-        }
-        self.track(Rc::clone(self).accept(name, protocol, listener, signals));
+        let new = |name| {
+            Rc::new(Known { worker: Rc::clone(&self.worker), name, connections: Drain::default() })
+        };
+        Rc::clone(serving.listeners.entry(name.clone()).or_insert_with(|| new(name)))
     }
 
-    async fn accept(
-        self: Rc<Self>,
-        name: ListenerName,
-        protocol: Protocol,
-        socket: Listener,
-        (stop, drain): (DrainSignal, DrainSignal),
-    ) {
+    fn open(self: &Rc<Self>, serving: &mut Serving, at: BindAddr, opened: Opened, listener: Rc<Known>) {
+        let socket = match Listener::serve(opened.socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                let name = &listener.name;
+                return tell(&format!("evenkeel: listener {name}: worker cannot serve {at}: {error}"));
+            }
+        };
+        let accepting = Rc::new(Accepting { socket, stop: Drain::default(), listener: RefCell::new(listener) });
+        serving.sockets.insert(at, Rc::clone(&accepting));
+        self.track(Rc::clone(self).accept(accepting, opened.open));
+    }
+
+    async fn accept(self: Rc<Self>, accepting: Rc<Accepting>, open: mpsc::Sender<()>) {
+        let stop = accepting.stop.signal();
         let mut stopped = std::pin::pin!(stop.started());
         loop {
-            let exhausted = |_: &std::io::Error| self.worker.count(&name, Reason::Overloaded);
-            match rt::either(socket.accept(exhausted), stopped.as_mut()).await {
-                rt::Either::Left((stream, client)) => self.let_in(&name, protocol, stream, client, &drain),
+            let exhausted = |_: &std::io::Error| {
+                self.worker.count(&accepting.listener.borrow().name, Reason::Overloaded);
+            };
+            match rt::either(accepting.socket.accept(exhausted), stopped.as_mut()).await {
+                rt::Either::Left((stream, client)) => self.let_in(&accepting.listener.borrow(), stream, client),
                 rt::Either::Right(()) => break,
             }
         }
-        while let Some((stream, client)) = socket.accept_waiting().await {
-            self.let_in(&name, protocol, stream, client, &drain);
+        while let Some((stream, client)) = accepting.socket.accept_waiting().await {
+            self.let_in(&accepting.listener.borrow(), stream, client);
         }
-        self.worker.forget(&name);
+        // The socket is closed before the control side hears of it.
+        drop(accepting);
+        drop(open);
     }
 
-    fn let_in(
-        self: &Rc<Self>,
-        name: &ListenerName,
-        protocol: Protocol,
-        stream: Stream,
-        client: evenkeel_base::ClientAddr,
-        drain: &DrainSignal,
-    ) {
-        let admitted = match self.worker.admit(name, client) {
+    fn let_in(self: &Rc<Self>, listener: &Known, stream: Stream, client: ClientAddr) {
+        let admitted = match self.worker.admit(&listener.name, client) {
             Ok(admitted) => admitted,
-            Err(reason) => return self.refuse(protocol, stream, reason),
+            Err(reason) => return self.refuse(listener, stream, reason),
         };
         let cell = admitted.live.cell();
-        let abort = match protocol {
+        let abort = match admitted.view.config.protocol {
             Protocol::Tcp => self.track(Rc::clone(&self.tcp).serve(admitted, stream)),
-            Protocol::Http => self.track(Rc::clone(&self.http).serve(admitted, stream, drain.clone())),
+            Protocol::Http => {
+                let drain = listener.connections.signal();
+                self.track(Rc::clone(&self.http).serve(admitted, stream, drain))
+            }
         };
         cell.on_close(move || abort.abort());
     }
 
-    fn refuse(self: &Rc<Self>, protocol: Protocol, stream: Stream, reason: Reason) {
-        if protocol == Protocol::Tcp || self.refusals.get() >= MAX_REFUSALS {
+    fn refuse(self: &Rc<Self>, listener: &Known, stream: Stream, reason: Reason) {
+        let view = self.worker.view(&listener.name);
+        let is_http = view.is_some_and(|view| view.config.protocol == Protocol::Http);
+        if !is_http || self.refusals.get() >= MAX_REFUSALS {
             stream.reset_on_close();
             return;
         }
@@ -239,10 +261,30 @@ impl Data {
 }
 
 impl Serving {
+    fn give(&self, at: &BindAddr, listener: Rc<Known>, backlog: u32) {
+        if let Some(accepting) = self.sockets.get(at) {
+            accepting.listener.replace(listener);
+            // A queue that the kernel does not want to change goes on as it is.
+            let _ = accepting.socket.set_backlog(backlog);
+        }
+    }
+
+    fn close(&mut self, at: &BindAddr) {
+        if let Some(accepting) = self.sockets.remove(at) {
+            accepting.stop.start();
+        }
+    }
+
+    fn remove(&mut self, name: &ListenerName) {
+        if let Some(gone) = self.listeners.remove(name) {
+            gone.connections.start();
+        }
+    }
+
     /// Lets nobody in any more, and tells those who are in to finish.
-    fn stop(&self) {
-        self.sockets.values().for_each(Drain::start);
-        self.connections.start();
+    fn stop(&mut self) {
+        self.sockets.drain().for_each(|(_, accepting)| accepting.stop.start());
+        self.listeners.values().for_each(|listener| listener.connections.start());
     }
 }
 

@@ -76,6 +76,10 @@ pub(crate) fn refusal(out: &mut Vec<u8>, reason: Reason, manner: Manner) {
 /// Writes what a route answers by itself.
 pub(crate) fn route_response(out: &mut Vec<u8>, status: u16, body: &str, manner: Manner) {
     write_status_line(out, status, phrase(status).as_bytes());
+    if matches!(status, 204 | 304) {
+        // Neither has a body, and a length would speak of one (RFC 9110 §8.6).
+        return end(out, manner);
+    }
     write_field(out, "content-type", b"text/plain; charset=utf-8");
     finish(out, body.as_bytes(), manner);
 }
@@ -89,16 +93,20 @@ pub(crate) fn redirect(out: &mut Vec<u8>, status: u16, to: &str, manner: Manner)
 
 fn finish(out: &mut Vec<u8>, body: &[u8], manner: Manner) {
     write_content_length(out, body.len() as u64);
+    end(out, manner);
+    if !manner.head_only {
+        // Writing to memory does not fail.
+        let _ = out.write_all(body);
+    }
+}
+
+fn end(out: &mut Vec<u8>, manner: Manner) {
     if manner.close {
         write_field(out, "connection", b"close");
     } else if manner.old {
         write_field(out, "connection", b"keep-alive");
     }
     end_head(out);
-    if !manner.head_only {
-        // Writing to memory does not fail.
-        let _ = out.write_all(body);
-    }
 }
 
 fn phrase(status: u16) -> &'static str {

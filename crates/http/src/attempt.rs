@@ -229,7 +229,8 @@ impl<'a> Attempt<'a> {
     fn waits_for(&self) -> Waiting {
         let moved = self.upload.moved();
         if self.upload_is_over() {
-            Waiting::Answer(moved + self.received)
+            // Not what has come of the head: a target that drips it gains no time.
+            Waiting::Answer(moved)
         } else if self.upload.blocked() == Blocked::Read {
             Waiting::Body(moved)
         } else {
@@ -275,8 +276,12 @@ impl<'a> Attempt<'a> {
 
     fn poll_deliver(&mut self, cx: &mut Context<'_>, download: &mut Pump) -> Poll<Result<(), Reason>> {
         // What goes wrong with the upload from here on does not spoil the answer: the connections close behind it.
-        if !self.upload_failed && self.poll_upload(cx).is_err() {
-            self.upload_failed = true;
+        if !self.upload_failed {
+            match self.poll_upload(cx) {
+                Err(Trouble::Gone(Reason::ClientReset)) => return Poll::Ready(Err(Reason::ClientReset)),
+                Err(_) => self.upload_failed = true,
+                Ok(()) => {}
+            }
         }
         if self.upload.broken() == Some(io::ErrorKind::ConnectionReset) {
             download.distrust_end();
@@ -289,6 +294,10 @@ impl<'a> Attempt<'a> {
                 Stopped::Read(error) => read_reason(error.kind()),
                 Stopped::Refused(_) => Reason::BadResponse,
             }));
+        }
+        // While the target is silent, nothing is written that would show that the client has vanished.
+        if download.blocked() == Blocked::Read && self.upload_is_over() && self.poll_watch(cx).is_err() {
+            return Poll::Ready(Err(Reason::ClientReset));
         }
         let waiting = match download.blocked() {
             Blocked::Read => Waiting::Answer(download.moved() + self.upload.moved()),

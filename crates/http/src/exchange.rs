@@ -106,6 +106,9 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 Err(reason) => return self.refuse(last.unwrap_or(reason)).await,
             };
             self.admitted.live.set_target(Some(lease.target().id));
+            if self.admitted.worker.log.is_on() {
+                self.course.target = Some(Arc::clone(lease.target()));
+            }
             self.course.attempts += 1;
             let trouble = match self.try_target(pool, &lease, &tried).await {
                 Outcome::Over(next) => return next,
@@ -205,7 +208,8 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             asked: Asked { method: self.ask.method, upgrade: self.ask.upgrade },
             limits: limits(http),
             version: self.ask.version,
-            keep_alive: self.ask.keep_alive && !self.drain.is_draining(),
+            // What a client sends in the hope of an upgrade that is refused is no request, whenever it comes.
+            keep_alive: self.ask.keep_alive && !self.ask.upgrade && !self.drain.is_draining(),
         };
         let mut reply_head = self.plane.heads.lend();
         let (buffers, scratch) = (&self.plane.buffers, &self.plane.scratch);
@@ -252,9 +256,6 @@ impl<D: Dial + 'static> Exchange<'_, D> {
     /// Passes the final answer on and decides what becomes of both connections.
     async fn deliver(&mut self, pool: &Pool, lease: &Lease<'_>, reply: Reply, mut leg: Leg) -> Next {
         self.course.status = reply.status;
-        if self.admitted.worker.log.is_on() {
-            self.course.target = Some(Arc::clone(lease.target()));
-        }
         if reply.upgrade {
             return self.switch(lease, reply, leg).await;
         }
@@ -279,6 +280,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let delivered = attempt.deliver(&mut download).await;
         self.ended = Instant::now();
         let sent = attempt.request_is_sent();
+        let unsaid = download.moved() == 0;
         self.count(lease, &leg.upload, download.moved());
         self.course.bytes_out += download.moved();
         self.admitted.cell().bytes_out.add(download.moved());
@@ -293,14 +295,19 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 if reply.target_keep_alive && sent && whole {
                     self.keep_target(pool, lease, leg);
                 }
-                // Bytes that a client sent in the hope of an upgrade that was refused are no request.
-                let early = self.ask.upgrade && self.client.has_bytes();
-                if reply.close || !sent || early { Next::Linger } else { Next::Another }
+                if reply.close || !sent { Next::Linger } else { Next::Another }
             }
             Err(reason) => {
                 self.course.reason = Some(reason);
                 if reason != Reason::ClientReset && reason != Reason::WriteTimeout {
                     lease.failed(reason);
+                }
+                if unsaid && reason != Reason::ClientReset && reason != Reason::WriteTimeout {
+                    // Head and first fault came together, and nothing of either went on: the client can be told.
+                    if let Some(guard) = guard {
+                        guard.disarm();
+                    }
+                    return self.refuse(reason).await;
                 }
                 // A known length or a missing last chunk shows the client what is missing; a close would not.
                 if ends_by_close { Next::Reset } else { Next::Ended }
@@ -394,7 +401,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let close = !self.ask.keep_alive
             || self.drain.is_draining()
             || self.ask.framing.has_body()
-            || (self.ask.upgrade && self.client.has_bytes());
+            || self.ask.upgrade;
         self.course.status = status;
         self.course.reason.get_or_insert(Reason::RouteResponse);
         let mut out = self.plane.heads.lend();

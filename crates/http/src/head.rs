@@ -125,7 +125,7 @@ fn with_whole_body(mut ask: Ask, buffer: &mut Buffer, head: &mut Vec<u8>) -> Ask
 }
 
 fn text_of(request: &RequestHead<'_>, path: &str, query: &str) -> Box<AskText> {
-    let separator = if query.is_empty() { "" } else { "?" };
+    let separator = if request.target.contains('?') { "?" } else { "" };
     Box::new(AskText {
         method: request.method_text.to_owned(),
         host: request.host.to_owned(),

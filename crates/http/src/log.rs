@@ -5,6 +5,7 @@ use evenkeel_state::{Admitted, LineWriter};
 
 use crate::answer::status_of;
 use crate::exchange::Exchange;
+use crate::head::Choice;
 
 /// Writes the line of a request that is over, if the access log is on.
 pub(crate) fn line<D>(exchange: &Exchange<'_, D>) {
@@ -17,6 +18,11 @@ pub(crate) fn line<D>(exchange: &Exchange<'_, D>) {
             line.text("method", &text.method);
             line.text("host", &text.host);
             line.text("path", &text.target);
+        }
+        match exchange.ask.choice {
+            // Counted from 1, in the order of the file.
+            Choice::Route(index) => line.number("route", index as u64 + 1),
+            Choice::Default | Choice::Refuse(_) => line.text("route", "-"),
         }
         line.text("pool", course.pool.as_ref().map_or("-", |pool| pool.name().as_str()));
         match &course.target {

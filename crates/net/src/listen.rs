@@ -38,7 +38,10 @@ impl fmt::Display for BindError {
             io::ErrorKind::NotFound => "the folder of the unix socket does not exist",
             _ => "check the address",
         };
-        write!(f, "cannot listen on {}: {}; {remedy}", self.address, self.source)
+        let cause = self.source.to_string();
+        // The kernel's words without its number, which tells users nothing.
+        let cause = cause.split(" (os error").next().unwrap_or_default();
+        write!(f, "cannot listen on {}: {cause}; {remedy}", self.address)
     }
 }
 
@@ -177,6 +180,15 @@ impl Listener {
             BoundSocket::Unix(listener) => Accepting::Unix(UnixListener::from_std(listener)?),
         };
         Ok(Self { socket: Rc::new(socket) })
+    }
+
+    /// Changes the length of the accept queue; who waits there, waits on.
+    pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
+        let socket = match &*self.socket {
+            Accepting::Tcp(listener) => SockRef::from(listener),
+            Accepting::Unix(listener) => SockRef::from(listener),
+        };
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
     }
 
     /// The next connection. Survives every error: what is the client's is skipped, and when a resource has run

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use evenkeel_base::WorkerId;
 use evenkeel_config::LogFormat;
 
 use crate::snapshot::ListenerLive;
@@ -19,22 +18,39 @@ const BATCH_BYTES: usize = 32 * 1024;
 /// counted; the data path never waits for a log.
 #[derive(Debug)]
 pub struct LogBatch {
-    worker: WorkerId,
-    lines: RefCell<Batch>,
-    writer: Option<(SyncSender<Vec<u8>>, LogFormat)>,
+    lines: RefCell<LogLines>,
+    writer: Option<(SyncSender<LogLines>, LogFormat)>,
 }
 
+/// Lines on their way to the writer.
 #[derive(Debug, Default)]
-struct Batch {
+pub struct LogLines {
     bytes: Vec<u8>,
-    /// How many lines are whose, so that each listener counts those that were dropped.
-    lines: Vec<(Arc<ListenerLive>, u64)>,
+    /// How many are whose, oldest first, so that each listener counts those that were dropped.
+    of: Vec<(Arc<ListenerLive>, u64)>,
+}
+
+impl LogLines {
+    /// The lines, each with its end.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The last so many of them will not be written: their listeners count them as dropped.
+    pub fn lost(&self, lines: u64) {
+        let mut left = lines;
+        for (listener, count) in self.of.iter().rev() {
+            let lost = left.min(*count);
+            listener.drop_log_lines(lost);
+            left -= lost;
+        }
+    }
 }
 
 impl LogBatch {
-    /// Lines of this worker go to this writer; none means that the access log is off.
-    pub fn new(worker: WorkerId, writer: Option<(SyncSender<Vec<u8>>, LogFormat)>) -> Self {
-        Self { worker, lines: RefCell::default(), writer }
+    /// Lines of one worker go to this writer; none means that the access log is off.
+    pub fn new(writer: Option<(SyncSender<LogLines>, LogFormat)>) -> Self {
+        Self { lines: RefCell::default(), writer }
     }
 
     /// Whether a line would be kept at all.
@@ -48,9 +64,9 @@ impl LogBatch {
         let Some((_, format)) = &self.writer else { return };
         let mut batch = self.lines.borrow_mut();
         write(&mut batch.bytes, *format);
-        match batch.lines.last_mut() {
+        match batch.of.last_mut() {
             Some((last, count)) if Arc::ptr_eq(last, listener) => *count += 1,
-            _ => batch.lines.push((Arc::clone(listener), 1)),
+            _ => batch.of.push((Arc::clone(listener), 1)),
         }
         if batch.bytes.len() >= BATCH_BYTES {
             drop(batch);
@@ -62,17 +78,15 @@ impl LogBatch {
     pub fn flush(&self) {
         let mut batch = self.lines.borrow_mut();
         let Some((writer, _)) = self.writer.as_ref().filter(|_| !batch.bytes.is_empty()) else { return };
-        let bytes = std::mem::replace(&mut batch.bytes, Vec::with_capacity(BATCH_BYTES + 1024));
-        let lines = std::mem::take(&mut batch.lines);
-        match writer.try_send(bytes) {
+        let empty = LogLines { bytes: Vec::with_capacity(BATCH_BYTES + 1024), of: Vec::new() };
+        match writer.try_send(std::mem::replace(&mut *batch, empty)) {
             Ok(()) => {}
-            Err(TrySendError::Full(bytes) | TrySendError::Disconnected(bytes)) => {
-                for (listener, count) in lines {
-                    listener.cell(self.worker).log_dropped.add(count);
-                }
+            Err(TrySendError::Full(mut lines) | TrySendError::Disconnected(mut lines)) => {
+                lines.lost(u64::MAX);
                 // Keep the memory: the next batch needs it.
-                batch.bytes = bytes;
-                batch.bytes.clear();
+                lines.bytes.clear();
+                lines.of.clear();
+                *batch = lines;
             }
         }
     }
@@ -175,14 +189,31 @@ mod tests {
     #[test]
     fn a_lagging_writer_costs_lines_and_never_time() {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let log = LogBatch::new(WorkerId(0), Some((sender, LogFormat::Text)));
+        let log = LogBatch::new(Some((sender, LogFormat::Text)));
         let listener = Arc::new(ListenerLive::new(1));
         for _ in 0..3 {
             log.line(&listener, |out, _| out.extend_from_slice(b"x\n"));
             log.flush();
         }
-        assert_eq!(receiver.recv().unwrap(), b"x\n");
-        assert_eq!(listener.cell(WorkerId(0)).log_dropped.read(), 2);
+        assert_eq!(receiver.recv().unwrap().bytes(), b"x\n");
+        assert_eq!(listener.log_dropped(), 2);
+    }
+
+    #[test]
+    fn the_last_lines_are_lost_first_each_by_its_listener() {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let log = LogBatch::new(Some((sender, LogFormat::Text)));
+        let listeners = [(); 2].map(|()| Arc::new(ListenerLive::new(1)));
+        for listener in [0, 0, 1, 0] {
+            log.line(&listeners[listener], |out, _| out.extend_from_slice(b"x\n"));
+        }
+        log.flush();
+        let lines = receiver.recv().unwrap();
+        lines.lost(3);
+        assert_eq!([listeners[0].log_dropped(), listeners[1].log_dropped()], [2, 1]);
+        lines.lost(0);
+        lines.lost(u64::MAX);
+        assert_eq!([listeners[0].log_dropped(), listeners[1].log_dropped()], [5, 2]);
     }
 
     #[test]

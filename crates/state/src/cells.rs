@@ -166,8 +166,6 @@ pub struct ListenerCell {
     pub bytes_in: Counter,
     /// Bytes to clients.
     pub bytes_out: Counter,
-    /// Access log lines dropped because the writer lagged.
-    pub log_dropped: Counter,
     /// Tasks that panicked and were contained.
     pub panics: Counter,
     reasons: [Counter; Reason::ALL.len()],
@@ -181,7 +179,6 @@ impl Default for ListenerCell {
             requests: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
-            log_dropped: Counter::default(),
             panics: Counter::default(),
             reasons: std::array::from_fn(|_| Counter::default()),
         }

@@ -23,7 +23,7 @@ mod target;
 mod tests;
 mod worker;
 
-pub use access_log::{LineWriter, LogBatch};
+pub use access_log::{LineWriter, LogBatch, LogLines};
 pub use admit::Admitted;
 pub use cells::{BUCKET_LIMITS_US, Counter, Histogram, ListenerCell, Padded, TargetCell, Totals};
 pub use choose::{Caller, MAX_TRIES, Tried};

@@ -69,11 +69,16 @@ pub enum RouteAction {
 pub struct ListenerLive {
     open: Padded<AtomicU32>,
     cells: Box<[Padded<ListenerCell>]>,
+    log_dropped: AtomicU64,
 }
 
 impl ListenerLive {
     pub(crate) fn new(workers: usize) -> Self {
-        Self { open: Padded::default(), cells: (0..workers).map(|_| Padded::default()).collect() }
+        Self {
+            open: Padded::default(),
+            cells: (0..workers).map(|_| Padded::default()).collect(),
+            log_dropped: AtomicU64::new(0),
+        }
     }
 
     /// The cell that this worker writes.
@@ -104,6 +109,16 @@ impl ListenerLive {
     /// Connections open now.
     pub fn open(&self) -> u32 {
         self.open.load(Relaxed)
+    }
+
+    /// Access log lines that were dropped because the writer lagged or failed.
+    pub fn log_dropped(&self) -> u64 {
+        self.log_dropped.load(Relaxed)
+    }
+
+    /// Counts such lines; a worker drops them, or the writer.
+    pub(crate) fn drop_log_lines(&self, lines: u64) {
+        self.log_dropped.fetch_add(lines, Relaxed);
     }
 }
 

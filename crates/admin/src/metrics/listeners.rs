@@ -35,7 +35,7 @@ pub(super) fn write(text: &mut Text, snapshot: &Snapshot) {
     each("evenkeel_listener_bytes_out_total", Kind::Counter, "Bytes to clients.", |row| row.2.bytes_out);
     let help = "Tasks that panicked and were contained; anything but 0 is a defect to report.";
     each("evenkeel_panics_total", Kind::Counter, help, |row| row.2.panics);
-    let help = "Access log lines dropped because the writer lagged.";
+    let help = "Access log lines dropped because the writer lagged or failed.";
     each("evenkeel_access_log_dropped_total", Kind::Counter, help, |row| row.2.log_dropped);
     text.family("evenkeel_ends_total", Kind::Counter, "Requests and connections ended, by their cause.");
     for (labels, _, counts) in &rows {

@@ -241,7 +241,7 @@ impl Stage {
     }
 
     pub(super) fn worker(&self) -> Rc<Worker> {
-        Rc::new(Worker::new(WorkerId(0), &self.registry, 1, LogBatch::new(WorkerId(0), None)))
+        Rc::new(Worker::new(WorkerId(0), &self.registry, 1, LogBatch::new(None)))
     }
 
     pub(super) fn pool(&self, name: &str) -> Arc<Pool> {
@@ -270,7 +270,7 @@ impl Drop for Stage {
 /// A lease as a plane takes it.
 pub(super) fn lease<'p>(pool: &'p Pool, worker: &Worker, client: &str) -> Lease<'p> {
     let client = ClientAddr::Ip(client.parse().unwrap());
-    match pool.lease(&worker.caller(client), &Tried::default()).unwrap() {
+    match pool.lease(&worker.caller(client, std::time::Instant::now()), &Tried::default()).unwrap() {
         Turn::Now(lease) => lease,
         Turn::Wait(_) => panic!("every target is full"),
     }

@@ -1,7 +1,7 @@
 //! F42: DNS that says no, nothing, too much, or something that is not true.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evenkeel_state::Standing;
 
@@ -114,10 +114,12 @@ async fn f42_a_ttl_of_zero_does_not_mean_all_the_time() {
     let settings = "min_ttl = \"100ms\"\nmax_ttl = \"5m\"";
     let world = World::new(server.addr, settings, &["app.test"]);
     world.until("app.test", &["10.0.0.1"]).await;
+    let (began, before) = (Instant::now(), server.count("app.test"));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    // A and AAAA, at once and then each 100 ms at most.
-    let count = server.count("app.test");
-    assert!((4..=2 * 12).contains(&count), "{count}");
+    let count = server.count("app.test") - before;
+    // A and AAAA each 100 ms; twice that, should a machine that is busy make us ask again.
+    let most = 4 * (began.elapsed().as_millis() as usize / 100 + 1);
+    assert!((2..=most).contains(&count), "{count} of {most}");
 }
 
 #[tokio::test]
@@ -176,7 +178,7 @@ async fn f42_a_thousand_answers_in_one_packet_do_no_harm() {
 }
 
 #[tokio::test]
-async fn f42_answers_with_a_wrong_id_a_wrong_question_or_from_a_wrong_port_are_ignored() {
+async fn f42_answers_with_a_wrong_id_or_a_wrong_question_are_ignored() {
     let server = Server::new(|query| {
         let spoofed = || query.reply(&[a(60, "10.6.6.6"), aaaa(60, "2001:db8::666")]);
         let (mut id, mut question) = (spoofed(), spoofed());

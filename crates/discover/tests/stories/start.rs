@@ -51,10 +51,10 @@ async fn without_names_there_is_nothing_to_wait_for() {
 #[tokio::test]
 async fn what_was_found_at_the_start_is_not_asked_for_twice() {
     let server = Server::new(|query| match query.name.as_str() {
-        "late.test" => vec![],
+        "late.test" => vec![query.refusal(2)],
         _ => vec![query.reply(&[a(3600, "10.0.0.1")])],
     });
-    let settings = "timeout = \"100ms\"\nmin_ttl = \"1h\"\nmax_ttl = \"1h\"";
+    let settings = "timeout = \"10s\"\nmin_ttl = \"1h\"\nmax_ttl = \"1h\"";
     let registry = registry(server.addr, settings, &["app.test", "late.test"]);
     resolve_once(Arc::clone(&registry), Duration::from_secs(20)).await;
     let (app, late) = (server.count("app.test"), server.count("late.test"));

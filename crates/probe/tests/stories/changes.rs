@@ -10,7 +10,7 @@ use evenkeel_state::{Duty, Standing, TargetEdit};
 use crate::origin::{Origin, closed_port, hold};
 use crate::world::{World, config, probed, probed_by_http, wait_for};
 
-fn target(address: impl ToString) -> Target {
+fn target(address: &impl ToString) -> Target {
     let address = address.to_string().parse().unwrap();
     Target { address, weight: Weight::ONE, priority: 0, max_connections: None }
 }
@@ -26,14 +26,14 @@ async fn targets_come_and_go_while_others_are_probed() {
     let (first, second) = (Origin::tcp(), Origin::tcp());
     let mut world = World::new(&[("p", probed(&[first.addr.to_string()], ""))]);
     world.until("p", "up").await;
-    world.registry.add_target("p", target(second.addr)).unwrap();
+    world.registry.add_target("p", target(&second.addr)).unwrap();
     loop {
         // Added it is unknown, which shows as up already; then its first probe succeeds.
         if world.until("p", "up").await == (second.addr.to_string(), Reason::ProbeSucceeded) {
             break;
         }
     }
-    world.registry.remove_target("p", &target(second.addr).address).unwrap();
+    world.registry.remove_target("p", &target(&second.addr).address).unwrap();
     some_probes_of(&first).await;
     let before = second.accepted.load(SeqCst);
     some_probes_of(&first).await;
@@ -80,7 +80,7 @@ async fn a_disabled_target_rests_and_keeps_its_verdict() {
     world.until("p", "down").await;
     let edit = |duty| {
         let edit = TargetEdit { duty: Some(duty), ..TargetEdit::default() };
-        world.registry.edit_target("p", &target(closed).address, edit).unwrap();
+        world.registry.edit_target("p", &target(&closed).address, edit).unwrap();
     };
     edit(Duty::Disabled);
     let origin = Origin::at(closed, hold);
@@ -99,7 +99,7 @@ async fn a_thousand_targets_that_come_and_go_leave_nothing_behind() {
         "targets = []\n[pool.POOL.health]\ncheck = \"http\"\ninterval = \"50ms\"\ntimeout = \"50ms\"";
     let world = World::new(&[("p", hanging.to_owned())]);
     for round in 0..50 {
-        let targets = (1..=20).map(|n| target(format!("127.1.{round}.{n}:{port}"))).collect::<Vec<_>>();
+        let targets = (1..=20).map(|n| target(&format!("127.1.{round}.{n}:{port}"))).collect::<Vec<_>>();
         for target in &targets {
             world.registry.add_target("p", target.clone()).unwrap();
         }

@@ -11,11 +11,20 @@ use std::time::Duration;
 use evenkeel_base::Reason;
 
 use crate::origin::{Origin, hold, read_head};
-use crate::world::{World, probed_by_http};
+use crate::world::{World, http_each, probed_by_http};
 
 /// What becomes of a target that is asked like this, and why.
 async fn judged(origin: &Origin, health: &str) -> (&'static str, Reason) {
-    let mut world = World::new(&[("p", probed_by_http(&[origin.addr.to_string()], health))]);
+    verdict(probed_by_http(&[origin.addr.to_string()], health)).await
+}
+
+/// The same for one that has little time.
+async fn judged_in_time(origin: &Origin, health: &str) -> (&'static str, Reason) {
+    verdict(http_each("500ms", &[origin.addr.to_string()], health)).await
+}
+
+async fn verdict(pool: String) -> (&'static str, Reason) {
+    let mut world = World::new(&[("p", pool)]);
     let event = tokio::time::timeout(Duration::from_secs(20), world.events.recv()).await.unwrap().unwrap();
     let evenkeel_state::EventKind::Target { to, .. } = event.kind else { panic!("{event:?}") };
     (to.unwrap(), event.reason)
@@ -142,7 +151,7 @@ async fn silence_and_single_bytes_run_out_of_time() {
         }
     };
     let (slow, silent) = (Origin::new(slow), Origin::new(hold));
-    let (slow, silent) = tokio::join!(judged(&slow, ""), judged(&silent, ""));
+    let (slow, silent) = tokio::join!(judged_in_time(&slow, ""), judged_in_time(&silent, ""));
     assert_eq!(slow, down(Reason::ProbeTimeout));
     assert_eq!(silent, down(Reason::ProbeTimeout));
 }
@@ -157,7 +166,7 @@ async fn a_body_that_drips_runs_out_of_time_as_well() {
         }
     };
     let origin = Origin::new(drip);
-    assert_eq!(judged(&origin, "expect = { body = \"ok\" }").await, down(Reason::ProbeTimeout));
+    assert_eq!(judged_in_time(&origin, "expect = { body = \"ok\" }").await, down(Reason::ProbeTimeout));
 }
 
 #[tokio::test]

@@ -77,7 +77,8 @@ impl Origin {
 impl Drop for Origin {
     fn drop(&mut self) {
         self.stop.store(true, SeqCst);
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.addr.port()));
+        let ip = if self.addr.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { self.addr.ip() };
+        let _ = TcpStream::connect((ip, self.addr.port()));
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_base::{Reason, TargetId};
+use evenkeel_base::Reason;
 use evenkeel_config::{Config, NoSource, load};
 use evenkeel_state::{Event, EventKind, Registry, Target};
 use tokio::sync::broadcast;
@@ -47,10 +47,6 @@ impl World {
     pub(crate) fn target(&self, pool: &str, index: usize) -> Arc<Target> {
         Arc::clone(&self.registry.snapshot().pools[pool].targets[index])
     }
-
-    pub(crate) fn id(&self, pool: &str, index: usize) -> TargetId {
-        self.target(pool, index).id
-    }
 }
 
 impl Drop for World {
@@ -78,18 +74,23 @@ pub(crate) fn config(pools: &[(&str, String)]) -> Config {
     load(&text, "test", &NoSource).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"))
 }
 
-/// Targets and a probe that decides quickly; `more` are further lines of the probe.
+/// Targets and a TCP probe that decides quickly; `more` are further lines of the probe.
 pub(crate) fn probed(targets: &[String], more: &str) -> String {
     format!(
-        "targets = {targets:?}\n[pool.POOL.health]\ninterval = \"50ms\"\nrise = 1\nfall = 1\n{more}{}",
-        if more.contains("timeout") { "" } else { "\ntimeout = \"50ms\"" }
+        "targets = {targets:?}\n[pool.POOL.health]\ninterval = \"100ms\"\ntimeout = \"100ms\"\nrise = 1\nfall = 1\n\
+         {more}"
     )
 }
 
-/// Like [`probed`], by HTTP, with time enough for an answer on a busy machine.
+/// Targets that are asked once by HTTP, with time enough for an answer on a busy machine.
 pub(crate) fn probed_by_http(targets: &[String], more: &str) -> String {
+    http_each("20s", targets, more)
+}
+
+/// Targets that are asked by HTTP again and again, and have so long to answer.
+pub(crate) fn http_each(interval: &str, targets: &[String], more: &str) -> String {
     format!(
-        "targets = {targets:?}\n[pool.POOL.health]\ncheck = \"http\"\ninterval = \"1s\"\ntimeout = \"1s\"\n\
-         rise = 1\nfall = 1\n{more}"
+        "targets = {targets:?}\n[pool.POOL.health]\ncheck = \"http\"\ninterval = \"{interval}\"\n\
+         timeout = \"{interval}\"\nrise = 1\nfall = 1\n{more}"
     )
 }
