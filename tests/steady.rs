@@ -3,7 +3,8 @@
 //!
 //! The counter counts the thread that asks, so what client and target allocate is left out, and tests may run beside
 //! each other. It cannot be read in the middle of a run: what a request costs is what a long run allocates beyond a
-//! short one, with the same beginning and the same end.
+//! short one, with the same beginning and the same end. A task is an allocation, too; that none comes and goes is
+//! looked at besides.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -25,7 +26,7 @@ const TICK: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is served.
-pub trait Plane: 'static {
+pub(crate) trait Plane: 'static {
     /// `http` or `tcp`.
     const PROTOCOL: &'static str;
 
@@ -33,16 +34,17 @@ pub trait Plane: 'static {
     fn new(buffers: Buffers) -> Self;
 
     /// One connection from its first byte to its last.
-    fn serve(&self, open: Admitted, client: Stream, drain: DrainSignal) -> impl Future<Output = ()> + 'static;
+    fn serve(&self, open: Admitted, client: Stream, drain: DrainSignal)
+    -> impl Future<Output = ()> + 'static;
 
     /// What is to be done now and then.
     fn tick(&self) {}
 }
 
 /// The world outside of the worker: one client and the one target.
-pub struct Outside {
+pub(crate) struct Outside {
     /// The client's end.
-    pub client: TcpStream,
+    pub(crate) client: TcpStream,
     target: TcpListener,
     metrics: RuntimeMetrics,
     alive: Vec<usize>,
@@ -50,37 +52,52 @@ pub struct Outside {
 
 impl Outside {
     /// The target's end of the worker's next connection.
-    pub fn accept(&self) -> TcpStream {
+    pub(crate) fn accept(&self) -> TcpStream {
         quick(self.target.accept().unwrap().0)
     }
 
     /// Looks how many tasks the worker has; to be called in the middle of an exchange.
-    pub fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         self.alive.push(self.metrics.num_alive_tasks());
     }
 }
 
 /// What a run took.
 #[derive(Debug)]
-pub struct Spent {
+pub(crate) struct Spent {
     /// Allocations and reallocations of the worker's thread.
-    pub allocations: u64,
+    pub(crate) allocations: u64,
     /// How often the worker ticked meanwhile.
-    pub ticks: u64,
+    pub(crate) ticks: u64,
     /// The tasks that were alive at each look.
-    pub alive: Vec<usize>,
+    alive: Vec<usize>,
+}
+
+impl Spent {
+    /// Allocations of this run beyond those of a shorter one.
+    #[track_caller]
+    pub(crate) fn beyond(&self, short: &Self) -> u64 {
+        assert!(short.allocations > 0, "a worker that starts allocates: nothing was counted");
+        self.allocations.saturating_sub(short.allocations)
+    }
+
+    /// Whether there were as many tasks at every look.
+    pub(crate) fn has_steady_tasks(&self) -> bool {
+        !self.alive.is_empty() && self.alive.windows(2).all(|two| two[0] == two[1])
+    }
 }
 
 /// Starts a worker with one listener and one pool of one target, has `play` use it over one connection, and lets
 /// it end.
-pub fn run<P: Plane>(log: LogBatch, play: impl FnOnce(&mut Outside)) -> Spent {
+pub(crate) fn run<P: Plane>(log: LogBatch, play: impl FnOnce(&mut Outside)) -> Spent {
     let target = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = format!(
         "[listener.front]\nbind = \"127.0.0.1:0\"\nprotocol = \"{}\"\npool = \"app\"\n[pool.app]\ntargets = [\"{}\"]\n",
         P::PROTOCOL,
         target.local_addr().unwrap()
     );
-    let config = load(&config, "test", &NoSource).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+    let config =
+        load(&config, "test", &NoSource).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
     let registry = Registry::new(1, config, 1);
     let nowhere_yet = BindAddr::Ip(SocketAddr::from(([127, 0, 0, 1], 0)));
     let (mut sockets, address) = bind(&nowhere_yet, 16, 1, false).unwrap();

@@ -1,15 +1,17 @@
 //! Answers that break off, lie about their length, or overtake the request: the client is never deceived.
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evenkeel_testkit::{
     AfterScript, AnswerStyle, Cause, Cut, Early, Evenkeel, Load, LoadPlan, Origin, Outcome, ReadError,
-    Response, judge,
+    Response, judge, wait_until,
 };
 
 use crate::support::{http, start};
-use crate::talk::{Client, RawOrigin, assert_quiet, says_close, verdict};
+use crate::talk::{Client, PATIENCE, RawOrigin, assert_quiet, says_close, verdict};
 
 const BODY_BYTES: usize = 30_000;
 
@@ -124,24 +126,25 @@ fn f14_an_answer_longer_than_it_promised_is_cut_and_its_connection_closed() {
 fn f14_what_a_target_says_unasked_is_nobodys_answer() {
     const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood";
     const EVIL: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
-    for pause in [0, 30] {
+    for late in [false, true] {
+        let said = Arc::new(AtomicUsize::new(0));
+        let saying = Arc::clone(&said);
         let target = RawOrigin::start(move |_, wire| {
             while wire.head().is_ok() {
-                let _ = wire
-                    .stream()
-                    .write_all(if pause == 0 { [GOOD, EVIL].concat() } else { GOOD.to_vec() }.as_slice());
-                if pause > 0 {
-                    std::thread::sleep(Duration::from_millis(pause));
+                let _ = wire.stream().write_all(&if late { GOOD.to_vec() } else { [GOOD, EVIL].concat() });
+                if late {
+                    std::thread::sleep(Duration::from_millis(30));
                     let _ = wire.stream().write_all(EVIL);
                 }
+                saying.fetch_add(1, Ordering::SeqCst);
             }
         });
         let proxy = start(&http(&[target.addr()], "").replace("count = 2", "count = 1"));
-        for method in ["GET", "POST", "GET", "POST"] {
+        for (n, method) in ["GET", "POST", "GET", "POST"].into_iter().enumerate() {
             let mut client = Client::connect(proxy.listener_addr("web"));
             client.send(format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n"));
-            assert_eq!(client.answer(method).text(), "good", "after {pause} ms");
-            std::thread::sleep(Duration::from_millis(2 * pause));
+            assert_eq!(client.answer(method).text(), "good", "late: {late}");
+            wait_until("all that it says", PATIENCE, || said.load(Ordering::SeqCst) == n + 1);
         }
         assert_eq!(target.connections(), 4, "each connection was given up");
     }
@@ -159,8 +162,8 @@ fn f12_an_early_answer_is_delivered_while_the_client_goes_on_sending() {
                 b.status = 413;
             });
             let plan = LoadPlan {
-                requests: Some(1),
-                methods: vec!["POST"],
+                requests: Some(2),
+                methods: vec!["POST", "GET"],
                 body_bytes: body.len(),
                 chunked,
                 ..LoadPlan::default()
@@ -170,7 +173,14 @@ fn f12_an_early_answer_is_delivered_while_the_client_goes_on_sending() {
             let Outcome::Answered { status, origin: by, close_seen, .. } = outcome else {
                 panic!("{early:?}, chunked: {chunked}: {outcome:?}")
             };
-            assert_eq!((*status, by.as_deref(), *close_seen), (413, Some("a"), true), "{early:?}");
+            assert_eq!((*status, by.as_deref()), (413, Some("a")), "{early:?}");
+            // A target that reads on may have taken all of it by then; any other leaves the rest to nobody.
+            assert!(*close_seen || early == Early::ReadOn, "{early:?}, chunked: {chunked}");
+            let next = &client.records[1].outcome;
+            assert!(
+                matches!(next, Outcome::Answered { status: 200, .. }),
+                "{early:?}, out of step: {next:?}"
+            );
         }
     }
     assert_quiet(&proxy);

@@ -94,7 +94,6 @@ fn what_targets_do_wrong_has_a_stable_answer() {
     assert_told(&proxy, &client.get("/"), 502, "target-closed-early");
     origin.once(|b| b.cut = Some(Cut { after_bytes: 10, reset: true }));
     assert_told(&proxy, &client.get("/"), 502, "target-reset");
-    origin.once(|b| b.hang = Some(Hang::Answer));
     origin.set(|b| b.hang = Some(Hang::Answer));
     assert_told(&proxy, &client.get("/"), 504, "request-timeout");
     origin.behave();

@@ -120,7 +120,7 @@ fn f15_interim_answers_come_as_they_are_sent() {
     let origin = Origin::start("a");
     origin.once(|b| {
         b.interim = vec![103];
-        b.delay_head = Duration::from_millis(400);
+        b.delay_head = Duration::from_millis(1_000);
     });
     let proxy = start(&http(&[origin.addr()], ""));
     let mut client = Client::connect(proxy.listener_addr("web"));

@@ -1,6 +1,8 @@
 //! Targets are trusted no more than clients: garbage, lies and floods cost one answer and no memory.
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel_testkit::{AfterScript, AnswerStyle, Load, LoadPlan, Origin, judge, wait_until};
@@ -152,7 +154,9 @@ fn rule_13_chunks_of_a_target_that_cost_more_than_they_carry_are_refused() {
 #[test]
 fn rule_13_a_target_that_speaks_first_is_not_believed_on_kept_connections() {
     // Said before the request was: on a connection that waits for its next one.
-    let target = RawOrigin::start(|number, wire| {
+    let said = Arc::new(AtomicBool::new(false));
+    let saying = Arc::clone(&said);
+    let target = RawOrigin::start(move |number, wire| {
         while wire.head().is_ok() {
             let _ = wire
                 .stream()
@@ -160,13 +164,14 @@ fn rule_13_a_target_that_speaks_first_is_not_believed_on_kept_connections() {
             if number == 0 {
                 std::thread::sleep(Duration::from_millis(50));
                 let _ = wire.stream().write_all(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n");
+                saying.store(true, Ordering::SeqCst);
             }
         }
     });
     let proxy = start(&http(&[target.addr()], "").replace("count = 2", "count = 1"));
     let mut client = Client::connect(proxy.listener_addr("web"));
     assert_eq!(client.get("/").text(), "0");
-    std::thread::sleep(Duration::from_millis(150));
+    wait_until("its word", PATIENCE, || said.load(Ordering::SeqCst));
     assert_eq!(client.get("/").text(), "1", "asked anew, over a fresh connection");
     assert_eq!(client.get("/").text(), "1");
 }

@@ -101,12 +101,6 @@ impl Client {
         }
     }
 
-    /// All that comes within `time`.
-    pub(crate) fn rest_within(&mut self, time: Duration) -> (Vec<u8>, Cause) {
-        self.wire.stream().set_deadline(Some(Instant::now() + time));
-        self.rest()
-    }
-
     /// Ends our direction.
     pub(crate) fn finish(&mut self) {
         self.wire.stream().shutdown(std::net::Shutdown::Write);

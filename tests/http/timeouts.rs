@@ -13,11 +13,16 @@ fn with(origin: &impl std::fmt::Display, phase: &str) -> Evenkeel {
     start(&http(&[origin], &format!("[listener.web.timeouts]\n{phase} = \"300ms\"\n")))
 }
 
+/// For what must not be late: even a busy machine wakes a thread within a second.
+fn with_a_second(origin: &impl std::fmt::Display, phase: &str) -> Evenkeel {
+    start(&http(&[origin], &format!("[listener.web.timeouts]\n{phase} = \"1s\"\n")))
+}
+
 /// It took the deadline of 300 ms, and not much more, even on a busy machine.
 #[track_caller]
 fn assert_in_time(begun: Instant) {
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(295) && took < Duration::from_secs(2), "it took {took:?}");
+    assert!(took >= Duration::from_millis(295) && took < Duration::from_secs(3), "it took {took:?}");
 }
 
 #[test]
@@ -104,11 +109,11 @@ fn rule_06_a_body_that_stalls_is_a_408() {
 #[test]
 fn rule_06_a_slow_body_is_no_stalled_one() {
     let origin = Origin::start("a");
-    let proxy = with(origin.addr(), "body");
+    let proxy = with_a_second(origin.addr(), "body");
     let mut client = Client::connect(proxy.listener_addr("web"));
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\n");
     for byte in b"no hurry" {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(160));
         client.send([*byte]);
     }
     assert_eq!(client.answer("POST").status, 200, "the deadline is for the gap, not for the whole");
@@ -203,23 +208,24 @@ fn rule_06_an_answer_that_stalls_is_cut_visibly() {
 #[test]
 fn rule_06_an_idle_connection_is_closed_in_silence() {
     let origin = Origin::start("a");
-    let proxy = with(origin.addr(), "keep_alive");
+    let proxy = start(&http(&[origin.addr()], "[listener.web.timeouts]\nkeep_alive = \"2s\"\n"));
     let mut client = Client::connect(proxy.listener_addr("web"));
     for _ in 0..3 {
         client.assert_usable();
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(700));
     }
-    let begun = Instant::now();
     client.assert_usable();
+    let begun = Instant::now();
     client.assert_finished();
-    assert_in_time(begun);
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(1_900) && took < Duration::from_secs(5), "{took:?}");
     wait_until("the count of it", PATIENCE, || counted(&proxy, "idle-timeout") == 1);
 }
 
 #[test]
 fn rule_06_an_idle_connection_is_idle_whatever_came_before() {
     let origin = Origin::start("a");
-    let proxy = with(origin.addr(), "keep_alive");
+    let proxy = with_a_second(origin.addr(), "keep_alive");
     let requests = [
         ("GET", get("/")),
         ("HEAD", "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
@@ -238,12 +244,12 @@ fn rule_06_an_idle_connection_is_idle_whatever_came_before() {
     }
     let begun = Instant::now();
     clients.iter_mut().for_each(Client::assert_finished);
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(4));
     // The head of the next request has the deadline of heads, not that of idleness.
     let mut client = Client::connect(proxy.listener_addr("web"));
     client.assert_usable();
     client.send("GET / HT");
-    std::thread::sleep(Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(1_300));
     client.send("TP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(client.answer("GET").status, 200);
 }

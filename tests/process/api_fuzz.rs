@@ -32,7 +32,8 @@ fn state(proxy: &Evenkeel) -> State {
 #[track_caller]
 fn assert_typed(answer: &Response, what: &str) -> String {
     assert!((400..500).contains(&answer.status), "{what}: {} {}", answer.status, answer.text());
-    let body: Value = serde_json::from_str(&answer.text()).unwrap_or_else(|e| panic!("{what}: {e}: {}", answer.text()));
+    let body: Value =
+        serde_json::from_str(&answer.text()).unwrap_or_else(|e| panic!("{what}: {e}: {}", answer.text()));
     let reason = body["error"]["reason"].as_str().unwrap_or_else(|| panic!("{what}: {body}"));
     assert_eq!(answer.header("x-evenkeel-reason"), Some(reason), "{what}: {body}");
     let message = body["error"]["message"].as_str().unwrap_or_default();
@@ -43,8 +44,26 @@ fn assert_typed(answer: &Response, what: &str) -> String {
 /// Values that no field is made for.
 fn odd_values() -> Vec<String> {
     let mut values: Vec<String> = [
-        "null", "\"\"", "\" \"", "[]", "{}", "-1", "1.5", "1e999999999", "18446744073709551616", "1e-5", "\"\\u0000\"",
-        "\"\\ud800\"", "[null]", "{\"a\":null}", "NaN", "Infinity", "0x1", "\"null\"", "[[[[]]]]", "99999999999",
+        "null",
+        "\"\"",
+        "\" \"",
+        "[]",
+        "{}",
+        "-1",
+        "1.5",
+        "1e999999999",
+        "18446744073709551616",
+        "1e-5",
+        "\"\\u0000\"",
+        "\"\\ud800\"",
+        "[null]",
+        "{\"a\":null}",
+        "NaN",
+        "Infinity",
+        "0x1",
+        "\"null\"",
+        "[[[[]]]]",
+        "99999999999",
     ]
     .iter()
     .map(ToString::to_string)
@@ -58,10 +77,11 @@ fn odd_values() -> Vec<String> {
 
 /// Every body that must be refused where a target is added or edited. A value that a field may well have is left out.
 fn odd_bodies(fields: &[&str], base: &str) -> Vec<String> {
-    let mut bodies: Vec<String> = ["", " ", "null", "[]", "\"\"", "0", "true", "{", "{}", "{\"\":1}", "\u{feff}{}", "{}{}"]
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let mut bodies: Vec<String> =
+        ["", " ", "null", "[]", "\"\"", "0", "true", "{", "{}", "{\"\":1}", "\u{feff}{}", "{}{}"]
+            .iter()
+            .map(ToString::to_string)
+            .collect();
     for field in fields {
         for value in odd_values() {
             let fits = (*field == "max_connections" && value == "null") && base == "{";
@@ -97,13 +117,16 @@ fn f26_odd_fields_are_refused_and_change_nothing() {
     let one = format!("{targets}/{}", a.addr());
     let mut pushed = 0;
     let mut push = |method: &str, path: &str, body: &str| {
-        let what = format!("{method} {path} {:.80}", body);
+        let what = format!("{method} {path} {body:.80}");
         let answer = ask(&proxy, method, path, &[HOST, JSON], body.as_bytes());
         let reason = assert_typed(&answer, &what);
         assert!(matches!(reason.as_str(), "bad-input" | "body-too-large"), "{what}: {}", answer.text());
         pushed += 1;
     };
-    for body in odd_bodies(&["address", "weight", "priority", "max_connections", "save"], "{\"address\": \"10.9.9.9:1\", ") {
+    for body in odd_bodies(
+        &["address", "weight", "priority", "max_connections", "save"],
+        "{\"address\": \"10.9.9.9:1\", ",
+    ) {
         push("POST", &targets, &body);
     }
     for body in odd_bodies(&["weight", "priority", "max_connections", "state", "save"], "{") {
@@ -113,7 +136,23 @@ fn f26_odd_fields_are_refused_and_change_nothing() {
         push("PATCH", &one, &format!("{{{beyond}}}"));
         push("POST", &targets, &format!("{{\"address\": \"10.9.9.9:1\", {beyond}}}"));
     }
-    for address in ["", " ", "a", "a:", ":1", "a:0", "a:65536", "a:1 ", "[::1", "http://a:1", "a b:1", "unix:", "unix:x", "a\\u0000:1", "-a:1"] {
+    for address in [
+        "",
+        " ",
+        "a",
+        "a:",
+        ":1",
+        "a:0",
+        "a:65536",
+        "a:1 ",
+        "[::1",
+        "http://a:1",
+        "a b:1",
+        "unix:",
+        "unix:x",
+        "a\\u0000:1",
+        "-a:1",
+    ] {
         push("POST", &targets, &format!("{{\"address\": \"{address}\"}}"));
     }
     for body in ["[]", "null", "{\"now\": true}", "x"] {
@@ -185,7 +224,19 @@ fn f26_a_configuration_with_blank_or_odd_fields_is_refused_whole() {
     let mut pushed = 0;
     for (n, line) in lines.iter().enumerate() {
         let Some((key, _)) = line.split_once(" = ") else { continue };
-        for value in ["", "\"\"", "[]", "{}", "-1", "nan", "1979-05-27", "[[]]", "{ a = 1 }", "\"\\u0000\"", "99999999999999999999"] {
+        for value in [
+            "",
+            "\"\"",
+            "[]",
+            "{}",
+            "-1",
+            "nan",
+            "1979-05-27",
+            "[[]]",
+            "{ a = 1 }",
+            "\"\\u0000\"",
+            "99999999999999999999",
+        ] {
             let mut text = lines[..n].join("\n");
             text += &format!("\n{key} = {value}\n");
             text += &lines[n + 1..].join("\n");
@@ -197,14 +248,19 @@ fn f26_a_configuration_with_blank_or_odd_fields_is_refused_whole() {
                 let body: Value = serde_json::from_str(&answer.text()).unwrap();
                 let first = body["error"]["problems"][0].as_str().unwrap_or_else(|| panic!("{what}: {body}"));
                 let place = format!(":{}:", n + 1);
-                assert!(first.contains(&place) || body.to_string().contains(&place), "{what}: {place} in {body}");
+                assert!(
+                    first.contains(&place) || body.to_string().contains(&place),
+                    "{what}: {place} in {body}"
+                );
                 let really = ask(&proxy, "PUT", "/api/v1/config", &[HOST, TOML], text.as_bytes());
                 assert_eq!(really.status, answer.status, "{what}");
                 pushed += 1;
             }
         }
     }
-    for text in ["", " ", "\u{feff}", "\0", "[", "= 1", "x", "[listener]", "[pool.\"\"]\n", "include = \"/\"\n"] {
+    for text in
+        ["", " ", "\u{feff}", "\0", "[", "= 1", "x", "[listener]", "[pool.\"\"]\n", "include = \"/\"\n"]
+    {
         let answer = ask(&proxy, "PUT", "/api/v1/config", &[HOST, TOML], text.as_bytes());
         assert_typed(&answer, text);
         pushed += 1;
@@ -222,8 +278,12 @@ fn f26_random_bytes_change_nothing_they_do_not_say() {
     let origin = Origin::start("a");
     let proxy = start(&http(&[origin.addr()], ""));
     let before = state(&proxy);
-    let load = Load::start(proxy.listener_addr("web"), LoadPlan { pause: Duration::from_millis(2), ..LoadPlan::default() });
-    let good = format!("{{\"address\": \"10.1.1.1:80\", \"weight\": 3, \"priority\": 1, \"max_connections\": 9, \"save\": false}}");
+    let load = Load::start(
+        proxy.listener_addr("web"),
+        LoadPlan { pause: Duration::from_millis(2), ..LoadPlan::default() },
+    );
+    let good =
+        r#"{"address": "127.0.0.1:1", "weight": 3, "priority": 1, "max_connections": 9, "save": false}"#;
     let seed = 0x5eed_0026_u64;
     println!("F26: seed {seed:#x}");
     let mut random = seed;
@@ -236,7 +296,7 @@ fn f26_random_bytes_change_nothing_they_do_not_say() {
     };
     let (mut added, mut refused) = (0, 0);
     for _ in 0..500 {
-        let mut body = good.clone().into_bytes();
+        let mut body = good.as_bytes().to_vec();
         for _ in 0..=next(3) {
             match next(3) {
                 0 => body.truncate(next(body.len()).max(1)),
@@ -266,8 +326,12 @@ fn f26_random_bytes_change_nothing_they_do_not_say() {
     assert!(refused > 300);
     let after = state(&proxy);
     assert_eq!(after.etag, before.etag);
-    assert_eq!(after.generation, before.generation + 2 * added, "something was published that nobody was told of");
-    // Some of those targets were in for a moment, and answered nothing: they are nobody's fault but theirs.
+    assert_eq!(
+        after.generation,
+        before.generation + 2 * added,
+        "something was published that nobody was told of"
+    );
+    // Some of those targets were in for a moment, and refused: whoever was sent there was sent on.
     let verdict = judge(&load.stop(), &[origin.journal()]);
     verdict.assert_none_lost("F26");
 }
@@ -295,7 +359,17 @@ fn the_token_guards_every_change_and_every_look() {
         ("POST", "/api/v1/pools/app/targets"),
         ("DELETE", "/api/v1/connections/0-1"),
     ];
-    let wrong = ["", "s3cret", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3crett", "Bearer S3CRET", "Basic s3cret", "Bearer s3cret, Bearer s3cret"];
+    let wrong = [
+        "",
+        "s3cret",
+        "Bearer",
+        "Bearer ",
+        "Bearer s3cre",
+        "Bearer s3crett",
+        "Bearer S3CRET",
+        "Basic s3cret",
+        "Bearer s3cret, Bearer s3cret",
+    ];
     for (method, path) in calls {
         let answer = ask(&proxy, method, path, &[HOST], b"");
         assert_eq!((answer.status, assert_typed(&answer, path)), (401, "unauthorized".into()), "{path}");
@@ -333,7 +407,9 @@ fn a_web_page_elsewhere_can_change_and_read_nothing() {
         &[],
     ];
     for fields in foreign {
-        for (method, path) in [("POST", "/api/v1/reload"), ("GET", "/api/v1/config"), ("DELETE", "/api/v1/connections/0-1")] {
+        for (method, path) in
+            [("POST", "/api/v1/reload"), ("GET", "/api/v1/config"), ("DELETE", "/api/v1/connections/0-1")]
+        {
             let answer = ask(&proxy, method, path, fields, b"");
             // Without a Host it is no HTTP/1.1 request, and may be refused as that.
             let refused = answer.status == 403 || fields.is_empty() && answer.status == 400;
@@ -343,7 +419,8 @@ fn a_web_page_elsewhere_can_change_and_read_nothing() {
     // What a form can send without asking first: a body that is no JSON.
     for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""] {
         let fields = [("host", here.as_str()), ("content-type", kind)];
-        let answer = ask(&proxy, "POST", "/api/v1/pools/app/targets", &fields, b"{\"address\": \"10.0.0.1:1\"}");
+        let answer =
+            ask(&proxy, "POST", "/api/v1/pools/app/targets", &fields, b"{\"address\": \"10.0.0.1:1\"}");
         assert_eq!(assert_typed(&answer, kind), "bad-content-type");
     }
     assert_eq!(generation(&proxy), before);
@@ -368,7 +445,8 @@ fn a_change_by_somebody_else_is_not_overwritten() {
         let answer = ask(&proxy, "PUT", "/api/v1/config", &[HOST, TOML, ("if-match", tag)], mine.as_bytes());
         assert_eq!((answer.status, assert_typed(&answer, tag)), (412, "conflict".into()), "{tag}");
     }
-    let answer = ask(&proxy, "PUT", "/api/v1/config", &[HOST, TOML, ("if-match", "unquoted")], mine.as_bytes());
+    let answer =
+        ask(&proxy, "PUT", "/api/v1/config", &[HOST, TOML, ("if-match", "unquoted")], mine.as_bytes());
     assert_eq!(assert_typed(&answer, "unquoted"), "bad-input");
     assert_eq!(state(&proxy), before);
     // A dry run tells, and changes nothing either.
@@ -377,7 +455,12 @@ fn a_change_by_somebody_else_is_not_overwritten() {
     assert_eq!(state(&proxy), before);
     let fields = [HOST, TOML, ("if-match", before.etag.as_str())];
     let done = ask(&proxy, "PUT", "/api/v1/config", &fields, mine.as_bytes());
-    assert_eq!((done.status, done.header("etag").map(str::to_owned)), (200, Some(state(&proxy).etag)), "{}", done.text());
+    assert_eq!(
+        (done.status, done.header("etag").map(str::to_owned)),
+        (200, Some(state(&proxy).etag)),
+        "{}",
+        done.text()
+    );
     assert_eq!(Kept::connect(proxy.listener_addr("web")).get("/").unwrap().header("x-origin"), Some("b"));
     // What was read may be put back as it is.
     let read = ask(&proxy, "GET", "/api/v1/config", &[HOST], b"");
@@ -391,7 +474,12 @@ fn a_change_by_somebody_else_is_not_overwritten() {
 fn hostile_json_costs_no_time() {
     let origin = Origin::start("a");
     let proxy = start(&http(&[origin.addr()], ""));
-    let bodies = ["[".repeat(60_000), "{\"a\":".repeat(12_000), format!("{{\"weight\": 1{}}}", "0".repeat(60_000)), "{\"weight\": 1e999999999}".into()];
+    let bodies = [
+        "[".repeat(60_000),
+        "{\"a\":".repeat(12_000),
+        format!("{{\"weight\": 1{}}}", "0".repeat(60_000)),
+        "{\"weight\": 1e999999999}".into(),
+    ];
     for body in bodies {
         let begun = Instant::now();
         let answer = ask(&proxy, "POST", "/api/v1/pools/app/targets", &[HOST, JSON], body.as_bytes());
@@ -400,8 +488,13 @@ fn hostile_json_costs_no_time() {
     }
     // A sender that never finishes holds nobody up.
     let _slow = {
-        let mut stream = evenkeel_testkit::Stream::connect(proxy.admin_addr(), Duration::from_secs(5)).unwrap();
-        std::io::Write::write_all(&mut stream, b"POST /api/v1/reload HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\n").unwrap();
+        let mut stream =
+            evenkeel_testkit::Stream::connect(proxy.admin_addr(), Duration::from_secs(5)).unwrap();
+        std::io::Write::write_all(
+            &mut stream,
+            b"POST /api/v1/reload HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\n",
+        )
+        .unwrap();
         stream
     };
     assert!(number(&proxy.admin_json("/api/v1/status")["uptime_s"]) < 60);

@@ -14,11 +14,10 @@ use crate::world::{Kept, MOMENT, Said, config_text, number, target, tell, verb, 
 fn busy() -> (Origin, Evenkeel, Kept, String) {
     let origin = Origin::start("a");
     let closed = evenkeel_testkit::reserve_port().addr().to_string();
-    let more = format!(
-        "[pool.app.affinity]\nby = \"client-ip\"\n[pool.app.health]\ncheck = \"tcp\"\ninterval = \"50ms\"\ntimeout = \"50ms\"\n\
-         rise = 1\nfall = 1\n[pool.spare]\nemergency = \"127.0.0.1:1\"\ntargets = []\n"
-    );
-    let proxy = start(&http(&[origin.addr().to_string(), closed.clone()], &more));
+    let more = "[pool.app.affinity]\nby = \"client-ip\"\n[pool.app.health]\ncheck = \"tcp\"\n\
+                interval = \"50ms\"\ntimeout = \"50ms\"\nrise = 1\nfall = 1\n\
+                [pool.spare]\nemergency = \"127.0.0.1:1\"\ntargets = []\n";
+    let proxy = start(&http(&[origin.addr().to_string(), closed.clone()], more));
     wait_until("the closed port to be down", MOMENT, || target(&proxy, "app", &closed)["state"] == "down");
     let client = Kept::idle(proxy.listener_addr("web"));
     (origin, proxy, client, closed)
@@ -26,7 +25,12 @@ fn busy() -> (Origin, Evenkeel, Kept, String) {
 
 /// The rows of a table, header left out.
 fn rows(table: &str) -> Vec<Vec<&str>> {
-    table.lines().skip(1).filter(|line| !line.is_empty()).map(|line| line.split_whitespace().collect()).collect()
+    table
+        .lines()
+        .skip(1)
+        .filter(|line| !line.is_empty())
+        .map(|line| line.split_whitespace().collect())
+        .collect()
 }
 
 /// An error as people read it: where it comes from, one sentence, no entrails.
@@ -43,7 +47,15 @@ fn status_shows_everything_at_a_glance() {
     let (origin, proxy, _client, closed) = busy();
     let glance = tell(&proxy, &["status"]).fine();
     let (web, config) = (proxy.listener_addr("web").to_string(), proxy.config_path().display().to_string());
-    for word in ["ready", &proxy.pid().to_string(), &web, &config, "2 workers", "1 open connection,", "1 of 2 targets up"] {
+    for word in [
+        "ready",
+        &proxy.pid().to_string(),
+        &web,
+        &config,
+        "2 workers",
+        "1 open connection,",
+        "1 of 2 targets up",
+    ] {
         assert!(glance.contains(word), "{word:?} is missing in\n{glance}");
     }
     // What is wrong stands out, with its cause.
@@ -77,11 +89,16 @@ fn status_lists_each_kind_as_a_table_and_as_json() {
     }
     let targets = tell(&proxy, &["status", "targets"]).fine();
     for (address, state) in [(origin.addr().to_string(), "up"), (closed, "down")] {
-        let row = rows(&targets).into_iter().find(|row| row[1] == address).unwrap_or_else(|| panic!("{targets}"));
+        let row =
+            rows(&targets).into_iter().find(|row| row[1] == address).unwrap_or_else(|| panic!("{targets}"));
         assert_eq!(row[2], state, "{targets}");
     }
     let glance: Value = serde_json::from_str(&tell(&proxy, &["status", "--json"]).fine()).unwrap();
-    assert_eq!((number(&glance["pid"]), &glance["ready"]), (u64::from(proxy.pid()), &true.into()), "{glance}");
+    assert_eq!(
+        (number(&glance["pid"]), &glance["ready"]),
+        (u64::from(proxy.pid()), &true.into()),
+        "{glance}"
+    );
 }
 
 #[test]
@@ -92,9 +109,9 @@ fn status_filters_and_refuses_words_it_does_not_know() {
         rows(&table).iter().map(|row| row[1].to_owned()).collect()
     };
     let up = origin.addr().to_string();
-    assert_eq!(addresses(&["--status", "healthy", "--pool", "app"]), [up.clone()]);
-    assert_eq!(addresses(&["--status", "unhealthy"]), [closed.clone()]);
-    assert_eq!(addresses(&["--status", "down"]), [closed.clone()]);
+    assert_eq!(addresses(&["--status", "healthy", "--pool", "app"]), [up.as_str()]);
+    assert_eq!(addresses(&["--status", "unhealthy"]), [closed.as_str()]);
+    assert_eq!(addresses(&["--status", "down"]), [closed.as_str()]);
     assert_eq!(addresses(&["--pool", "app"]), [up, closed]);
     assert!(addresses(&["--status", "draining"]).is_empty());
     for (args, words) in [
@@ -133,9 +150,23 @@ fn check_tells_good_from_bad() {
 
 #[test]
 fn a_one_liner_prints_the_file_that_means_the_same() {
-    let args = ["http", "127.0.0.1:8080", "10.0.0.1:80", "10.0.0.2:80", "--algorithm", "maglev", "--health", "/up", "--sticky", "--workers", "3"];
+    let args = [
+        "http",
+        "127.0.0.1:8080",
+        "10.0.0.1:80",
+        "10.0.0.2:80",
+        "--algorithm",
+        "maglev",
+        "--health",
+        "/up",
+        "--sticky",
+        "--workers",
+        "3",
+    ];
     let printed = verb(&[&args[..], &["--print-config"]].concat()).fine();
-    for word in ["maglev", "\"/up\"", "[pool.main.affinity]", "count = 3", "10.0.0.2:80", "protocol = \"http\""] {
+    for word in
+        ["maglev", "\"/up\"", "[pool.main.affinity]", "count = 3", "10.0.0.2:80", "protocol = \"http\""]
+    {
         assert!(printed.contains(word), "{word:?} is missing in\n{printed}");
     }
     let dir = TempDir::new();
@@ -215,14 +246,21 @@ fn targets_are_added_changed_drained_and_removed() {
     let second = b.addr().to_string();
     let run = |args: &[&str]| tell(&proxy, &[&["target"], args].concat());
     let answers = |requests: u64| {
-        let client = Load::run(proxy.listener_addr("web"), LoadPlan { requests: Some(requests), ..LoadPlan::default() });
+        let client = Load::run(
+            proxy.listener_addr("web"),
+            LoadPlan { requests: Some(requests), ..LoadPlan::default() },
+        );
         judge(&client, &[a.journal(), b.journal()]).assert_all_answered("targets");
         ["a", "b"].map(|name| client.answers_of(name))
     };
     let said = run(&["add", "app", &second, "--weight", "3"]).fine();
     assert_eq!(said, format!("added {second} in app: up, weight 3, 0 in flight\n"));
     assert_eq!(answers(40), [10, 30]);
-    assert!(run(&["set", "app", &second, "--weight", "1", "--max-connections", "9"]).fine().contains("at most 9 connections"));
+    assert!(
+        run(&["set", "app", &second, "--weight", "1", "--max-connections", "9"])
+            .fine()
+            .contains("at most 9 connections")
+    );
     assert_eq!(answers(40), [20, 20]);
     assert!(run(&["drain", "app", &second]).fine().starts_with(&format!("draining {second}")));
     assert_eq!(answers(10), [10, 0]);
@@ -296,7 +334,8 @@ fn connection_close_cuts_that_one_and_no_other() {
 
 #[test]
 fn completions_and_manual_pages_know_every_verb() {
-    const VERBS: [&str; 9] = ["run", "demo", "http", "tcp", "check", "reload", "status", "target", "connection"];
+    const VERBS: [&str; 9] =
+        ["run", "demo", "http", "tcp", "check", "reload", "status", "target", "connection"];
     for shell in ["bash", "zsh", "fish"] {
         let script = verb(&["completions", shell]).fine();
         assert!(VERBS.iter().all(|verb| script.contains(verb)), "{shell}: {script}");
@@ -314,9 +353,27 @@ fn completions_and_manual_pages_know_every_verb() {
 
 #[test]
 fn every_verb_has_help_with_an_example() {
-    for path in ["", "run", "demo", "http", "tcp", "check", "reload", "status", "target", "target add", "target remove",
-        "target set", "target drain", "target enable", "target disable", "connection", "connection close", "completions", "man"]
-    {
+    for path in [
+        "",
+        "run",
+        "demo",
+        "http",
+        "tcp",
+        "check",
+        "reload",
+        "status",
+        "target",
+        "target add",
+        "target remove",
+        "target set",
+        "target drain",
+        "target enable",
+        "target disable",
+        "connection",
+        "connection close",
+        "completions",
+        "man",
+    ] {
         let words: Vec<&str> = path.split_whitespace().chain(["--help"]).collect();
         let help = verb(&words).fine();
         assert!(help.contains("Example") && help.contains("Usage: evenkeel"), "{path}: {help}");
@@ -331,7 +388,9 @@ fn a_process_that_is_not_there_is_one_sentence() {
     let nobody = evenkeel_testkit::reserve_port();
     let url = format!("http://{}", nobody.addr());
     let said = |args: &[&str]| verb(&[args, &["--api", &url]].concat()).refused(1);
-    for args in [&["status"][..], &["reload"], &["target", "add", "app", "a:1"], &["connection", "close", "0-1"]] {
+    for args in
+        [&["status"][..], &["reload"], &["target", "add", "app", "a:1"], &["connection", "close", "0-1"]]
+    {
         let error = said(args);
         assert_reads(&error);
         assert!(error.contains(&url) && error.contains("is evenkeel running?"), "{error}");
@@ -360,7 +419,9 @@ fn the_token_is_asked_for_taken_and_never_shown() {
     let config = config.replace("{dir}/token", file.to_str().unwrap());
     let proxy = Launch::new(BIN, &config).admin_token(TOKEN).start();
     let api = proxy.admin_addr().to_string();
-    let status = |args: &[&str], env: &[(&str, &str)]| -> Said { verb_with(&[&["status", "--api", &api], args].concat(), env) };
+    let status = |args: &[&str], env: &[(&str, &str)]| -> Said {
+        verb_with(&[&["status", "--api", &api], args].concat(), env)
+    };
     let missing = status(&[], &[]).refused(1);
     assert_reads(&missing);
     assert!(missing.contains("wants a token") && missing.contains("EVENKEEL_ADMIN_TOKEN"), "{missing}");
@@ -387,6 +448,10 @@ fn watching_goes_on_until_nobody_looks() {
     assert!(watch.exited().is_none());
     // It outlives a process that is gone for a while, and says so.
     proxy.signal(evenkeel_testkit::signal::SIGKILL);
-    assert!(watch.wait_stderr("cannot reach the admin API", Duration::from_secs(10)).is_some(), "{}", watch.stderr());
+    assert!(
+        watch.wait_stderr("cannot reach the admin API", Duration::from_secs(10)).is_some(),
+        "{}",
+        watch.stderr()
+    );
     assert!(watch.exited().is_none());
 }

@@ -102,14 +102,17 @@ fn f41_a_clock_that_jumps_by_an_hour_ends_nothing() {
     let told = events(&proxy).len();
     let mut idle = Kept::idle(web);
     let mut socket = WebSocket::connect(web, "/", Duration::from_secs(30)).unwrap();
-    let load = Load::start(web, LoadPlan { connections: 4, pause: Duration::from_millis(1), ..LoadPlan::default() });
+    let load =
+        Load::start(web, LoadPlan { connections: 4, pause: Duration::from_millis(1), ..LoadPlan::default() });
     for hours in [0_i64, 1, -1, 1, 0] {
         set.write_all_at(&(hours * 3600).to_ne_bytes(), 0).unwrap();
         let checks = a.journal().health_checks();
         load.wait_answers(200);
         wait_until("probes to go on", MOMENT, || a.journal().health_checks() >= checks + 3);
         // That the clock did jump: the log is told by the wall clock.
-        wait_until("a line by the new clock", MOMENT, || (shift_of_last_line(&log) - hours * 3600).abs() < 60);
+        wait_until("a line by the new clock", MOMENT, || {
+            (shift_of_last_line(&log) - hours * 3600).abs() < 60
+        });
         assert_eq!(idle.get("/").unwrap().status, 200, "an idle connection, {hours} h");
         socket.send("x").unwrap();
         assert_eq!(socket.receive().unwrap(), "x", "a WebSocket, {hours} h");

@@ -35,7 +35,10 @@ fn the_demo_serves_and_says_what_to_try() {
         assert!(said.contains(word), "{word:?} is missing in {said}");
     }
     let metrics = ask_at(&admin.into(), "GET", "/metrics", &[("host", &admin.to_string())], b"");
-    assert!(metrics.status == 200 && metrics.text().contains("evenkeel_listener_requests_total"), "{metrics:?}");
+    assert!(
+        metrics.status == 200 && metrics.text().contains("evenkeel_listener_requests_total"),
+        "{metrics:?}"
+    );
     // What it tells people to type works as it stands.
     let hint = said.lines().find(|line| line.contains("evenkeel status targets")).unwrap();
     let words: Vec<&str> = hint.split_whitespace().skip(1).filter(|word| *word != "--watch").collect();

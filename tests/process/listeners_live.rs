@@ -174,9 +174,8 @@ fn a_removed_listener_comes_back_on_the_same_address() {
 fn f21_a_new_backlog_costs_no_connection_attempt() {
     let origin = Origin::start("a");
     let port = reserve_port();
-    let with = |backlog: usize| {
-        config(&origin, &[("web", &quoted(port.addr()), &format!("backlog = {backlog}"))])
-    };
+    let with =
+        |backlog: usize| config(&origin, &[("web", &quoted(port.addr()), &format!("backlog = {backlog}"))]);
     let proxy = start(&with(1024));
     // Every request knocks anew: nothing may fall between the old sockets and the new ones.
     let plan = LoadPlan { connections: 8, keep_alive: false, ..LoadPlan::default() };
@@ -262,7 +261,10 @@ fn a_port_of_another_process_is_refused_and_nothing_changes() {
     proxy.write_config(&config(&origin, &three));
     assert_bind_refused(&proxy, &before, &other.to_string());
     assert_eq!((proxy.listener_addr("web"), listener(&proxy, "fine")), (addr, serde_json::Value::Null));
-    assert!(evenkeel_testkit::Stream::connect(&free.addr().into(), MOMENT).is_err(), "a socket stayed behind");
+    assert!(
+        evenkeel_testkit::Stream::connect(&free.addr().into(), MOMENT).is_err(),
+        "a socket stayed behind"
+    );
     drop(taken);
     reload(&proxy, &config(&origin, &three));
     assert_eq!(Kept::connect(other).get("/").unwrap().status, 200);

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,7 +73,11 @@ fn drain(from: &mut impl Read, bytes: u64) -> std::io::Result<u64> {
         let left = (bytes - number * piece.len() as u64).min(piece.len() as u64) as usize;
         from.read_exact(&mut piece[..left])?;
         let numbered = left < 8 || piece[..8] == number.to_be_bytes();
-        right += if numbered && piece[left.min(8)..left].iter().all(|byte| *byte == b'x') { left as u64 } else { 0 };
+        right += if numbered && piece[left.min(8)..left].iter().all(|byte| *byte == b'x') {
+            left as u64
+        } else {
+            0
+        };
     }
     Ok(right)
 }
@@ -189,7 +194,9 @@ impl Cgroup {
         } else {
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
         };
-        let path = Path::new(root).join(format!("evenkeel-test-{}", std::process::id()));
+        static CGROUPS: AtomicU32 = AtomicU32::new(0);
+        let number = CGROUPS.fetch_add(1, SeqCst);
+        let path = Path::new(root).join(format!("evenkeel-test-{}-{number}", std::process::id()));
         fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let cgroup = Self(path);
         let file = cgroup.0.join(limit);
@@ -226,5 +233,41 @@ fn f36_a_cgroup_of_64_mebibytes_is_enough() {
     let threads: Vec<_> = (0..20).map(|_| thread::spawn(move || both_ways(web, 16 * MIB))).collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert!(proxy.exited().is_none(), "the kernel ended it");
-    println!("F36: 640 MiB over 40 connections within 64 MiB, at most {} MiB resident", peak_bytes(&proxy) / MIB);
+    println!(
+        "F36: 640 MiB over 40 connections within 64 MiB, at most {} MiB resident",
+        peak_bytes(&proxy) / MIB
+    );
+}
+
+#[test]
+fn f36_clients_beyond_the_memory_are_refused_before_the_kernel_ends_us() {
+    if !have("sh") {
+        skip!("there is no sh");
+    }
+    let cgroup = match Cgroup::new() {
+        Ok(cgroup) => cgroup,
+        Err(error) => skip!("no memory cgroup can be made: {error}"),
+    };
+    let origin = start_origin();
+    let proxy = cgroup.start(&http(&[origin], ""));
+    let web = proxy.listener_addr("web");
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for _ in 0..1_500 {
+        let mut stream = client(web);
+        write!(stream, "GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", 100 * MIB).unwrap();
+        let head = read_head(&mut stream).unwrap_or_else(|error| {
+            panic!("{error} with {} clients held and {refused} refused; ended: {:?}", held.len(), proxy.exited())
+        });
+        if head.starts_with("http/1.1 200") {
+            held.push(stream);
+        } else {
+            assert!(head.starts_with("http/1.1 503") && head.contains("x-evenkeel-reason: overloaded"), "{head}");
+            refused += 1;
+        }
+    }
+    println!("F36: {} clients held, {refused} refused", held.len());
+    assert!(refused > 0 && proxy.exited().is_none());
+    drop(held);
+    both_ways(web, MIB);
 }

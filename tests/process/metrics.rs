@@ -30,7 +30,10 @@ fn parsed(page: &str) -> (HashMap<String, String>, Vec<Sample>) {
             let (name, labels) = key.split_once('{').unwrap_or((key, ""));
             let of_family = name == family || kinds[&family] == "histogram" && name.starts_with(&family);
             assert!(of_family, "a sample outside of its family {family}: {line}");
-            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{line}");
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{line}"
+            );
             assert!(labels.is_empty() || labels.ends_with("\"}"), "{line}");
             assert!(seen.insert(key.to_owned()), "the same series twice: {line}");
             let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
@@ -44,8 +47,10 @@ fn parsed(page: &str) -> (HashMap<String, String>, Vec<Sample>) {
 #[test]
 fn the_page_is_well_formed_and_counts_what_happened() {
     let (a, b) = (Origin::start("a"), Origin::start("b"));
-    let routes = "[[listener.web.route]]\nwhen = { path = \"/none\" }\nrespond = { status = 404, body = \"no\" }\n";
-    let proxy = start(&http(&[a.addr(), b.addr()], &format!("{routes}[pool.idle]\ntargets = [\"127.0.0.1:9\"]\n")));
+    let routes =
+        "[[listener.web.route]]\nwhen = { path = \"/none\" }\nrespond = { status = 404, body = \"no\" }\n";
+    let proxy =
+        start(&http(&[a.addr(), b.addr()], &format!("{routes}[pool.idle]\ntargets = [\"127.0.0.1:9\"]\n")));
     let web = proxy.listener_addr("web");
     let client = Load::run(web, LoadPlan { connections: 4, requests: Some(300), ..LoadPlan::default() });
     judge(&client, &[a.journal(), b.journal()]).assert_all_answered("metrics");
@@ -75,7 +80,10 @@ fn assert_histograms(samples: &[Sample]) {
     for (name, labels, value) in samples.iter().filter(|(name, ..)| name.ends_with("_bucket")) {
         let (labels, limit) = labels.rsplit_once("le=\"").unwrap();
         let limit = limit.trim_end_matches('"').replace("+Inf", "inf").parse().unwrap();
-        series.entry(format!("{}{}", name.trim_end_matches("_bucket"), labels)).or_default().push((limit, *value));
+        series
+            .entry(format!("{}{}", name.trim_end_matches("_bucket"), labels))
+            .or_default()
+            .push((limit, *value));
     }
     assert_eq!(series.len(), 2, "one for each target that has answered");
     for (key, buckets) in &series {
@@ -87,7 +95,8 @@ fn assert_histograms(samples: &[Sample]) {
 #[test]
 fn one_transition_has_the_same_reason_in_log_api_and_metrics() {
     let (mut a, b) = (Origin::start("a"), Origin::start("b"));
-    let health = "[pool.app.health]\ncheck = \"tcp\"\ninterval = \"50ms\"\ntimeout = \"50ms\"\nrise = 1\nfall = 1\n";
+    let health =
+        "[pool.app.health]\ncheck = \"tcp\"\ninterval = \"50ms\"\ntimeout = \"50ms\"\nrise = 1\nfall = 1\n";
     let proxy = start(&http(&[a.addr(), b.addr()], health));
     let address = a.addr().to_string();
     let count = |reason: &str| {

@@ -16,14 +16,21 @@ fn f34_a_panic_costs_one_request_and_nothing_else() {
     let web = proxy.listener_addr("web");
     let mut neighbour = Kept::idle(web);
     let mut socket = WebSocket::connect(web, "/", MOMENT).unwrap();
-    let load = Load::start(web, LoadPlan { connections: 4, methods: vec!["GET", "POST"], body_bytes: 99, ..LoadPlan::default() });
+    let load = Load::start(
+        web,
+        LoadPlan { connections: 4, methods: vec!["GET", "POST"], body_bytes: 99, ..LoadPlan::default() },
+    );
     load.wait_answers(100);
     for n in 1..=PANICS {
         // Every other one panics on a connection that has served before.
         let mut client = if n % 2 == 0 { Kept::idle(web) } else { Kept::connect(web) };
         client.send(PANIC);
         let answer = client.answer().unwrap();
-        assert_eq!((answer.status, answer.header("x-evenkeel-reason")), (500, Some("internal")), "{answer:?}");
+        assert_eq!(
+            (answer.status, answer.header("x-evenkeel-reason")),
+            (500, Some("internal")),
+            "{answer:?}"
+        );
         assert!(closes(&answer), "{answer:?}");
         assert_eq!(client.end(), Cause::Closed);
     }
@@ -35,7 +42,10 @@ fn f34_a_panic_costs_one_request_and_nothing_else() {
     assert_eq!(client.connections(), 4);
     judge(&client, &[a.journal(), b.journal()]).assert_all_answered("F34");
     assert_eq!(proxy.metric("evenkeel_panics_total", &[r#"listener="web""#]), PANICS as f64);
-    assert_eq!(proxy.metric("evenkeel_ends_total", &[r#"listener="web""#, r#"reason="internal""#]) as usize, PANICS);
+    assert_eq!(
+        proxy.metric("evenkeel_ends_total", &[r#"listener="web""#, r#"reason="internal""#]) as usize,
+        PANICS
+    );
     let status = proxy.admin_json("/api/v1/status");
     assert_eq!(number(&status["panics"]), PANICS as u64);
     // Nothing is held on behalf of those that are gone.

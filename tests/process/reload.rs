@@ -116,7 +116,11 @@ fn talk(mut socket: WebSocket, number: usize, stop: &AtomicBool, messages: &Atom
 /// No connection of the load was closed, announced or not: its listener stays, so it stays.
 fn assert_none_closed(name: &str, plan_connections: usize, client: &ClientJournal) {
     let closing = client.count(|outcome| matches!(outcome, Outcome::Answered { close_seen: true, .. }));
-    assert_eq!((client.connections(), closing), (plan_connections, 0), "{name}: connections used, and closed");
+    assert_eq!(
+        (client.connections(), closing),
+        (plan_connections, 0),
+        "{name}: connections used, and closed"
+    );
 }
 
 /// Waits until the routing state was published anew.
@@ -158,6 +162,7 @@ fn f21_two_hundred_reloads_under_load_lose_no_request_and_cut_no_websocket() {
             }
         }
         wait_published(&proxy, before);
+        http.wait_answers(20);
         let web = listener(&proxy, "web");
         assert_eq!(number(&web["max_connections"]), 1000 + n as u64, "reload {n} was not adopted");
         let now = number(&web["requests"]);

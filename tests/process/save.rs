@@ -49,7 +49,8 @@ fn saved_changes_keep_every_comment_and_survive_a_restart() {
     let [first, second, third] = [&a, &b, &c].map(|origin| origin.addr().to_string());
     let before = file(&proxy);
 
-    let said = tell(&proxy, &["target", "add", "app", &third, "--weight", "5", "--max-connections", "7", "--save"]);
+    let said =
+        tell(&proxy, &["target", "add", "app", &third, "--weight", "5", "--max-connections", "7", "--save"]);
     let said = said.fine();
     assert!(said.starts_with(&format!("added {third} in app, and saved")), "{said}");
     tell(&proxy, &["target", "add", "other", &third, "--save"]).fine();
@@ -60,7 +61,8 @@ fn saved_changes_keep_every_comment_and_survive_a_restart() {
     let after = file(&proxy);
     for line in before.lines().filter(|line| !line.contains(&first) && !line.contains(&second)) {
         // What stood above the removed target was about it.
-        let kept = line.contains("second one") || line.contains("targets = []") || after.lines().any(|l| l == line);
+        let kept =
+            line.contains("second one") || line.contains("targets = []") || after.lines().any(|l| l == line);
         assert!(kept, "{line:?} is lost in\n{after}");
     }
     assert!(after.contains("# keep") && !after.contains(&second), "{after}");
@@ -69,7 +71,8 @@ fn saved_changes_keep_every_comment_and_survive_a_restart() {
     let again = restarted(&proxy);
     assert_eq!(targets(&again, "app"), targets(&proxy, "app"));
     assert_eq!(targets(&again, "other"), targets(&proxy, "other"));
-    let without_dir = |proxy: &Evenkeel| config_text(proxy).replace(&proxy.dir().display().to_string(), "{dir}");
+    let without_dir =
+        |proxy: &Evenkeel| config_text(proxy).replace(&proxy.dir().display().to_string(), "{dir}");
     assert_eq!(without_dir(&again), without_dir(&proxy));
     // And what was saved is what is in force: reading the file again changes nothing.
     assert_eq!(tell(&proxy, &["reload"]).fine(), "nothing changed\n");

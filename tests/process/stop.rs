@@ -5,7 +5,8 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use evenkeel_testkit::{
-    Cause, Evenkeel, Hang, Launch, Load, LoadPlan, Origin, Outcome, TempDir, WebSocket, judge, signal, wait_until,
+    Cause, Evenkeel, Hang, Launch, Load, LoadPlan, Origin, Outcome, TempDir, WebSocket, judge, signal,
+    wait_until,
 };
 
 use crate::support::{BIN, http, start, tcp};
@@ -39,7 +40,7 @@ fn f29_sigterm_under_load_finishes_every_request_and_ends_with_0() {
             ..LoadPlan::default()
         };
         let load = Load::start(proxy.listener_addr("web"), plan);
-        load.wait_answers(500);
+        load.wait_answers(1_500);
         proxy.signal(stop);
         let asked = Instant::now();
         assert_eq!(proxy.wait_exit(MOMENT).code(), WELL, "{}", proxy.stderr());
@@ -66,7 +67,13 @@ fn f29_slow_requests_and_streams_are_finished_before_the_end() {
             http(&[origin.addr()], "")
         ),
     ));
-    let plan = LoadPlan { connections: 10, requests: Some(10), methods: vec!["POST"], body_bytes: 9, ..LoadPlan::default() };
+    let plan = LoadPlan {
+        connections: 10,
+        requests: Some(10),
+        methods: vec!["POST"],
+        body_bytes: 9,
+        ..LoadPlan::default()
+    };
     let load = Load::start(proxy.listener_addr("web"), plan);
     let mut stream = Kept::connect(proxy.listener_addr("db"));
     stream.send("GET /tcp HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -94,7 +101,9 @@ fn f29_idle_clients_get_one_more_answer_and_ready_turns_503() {
     assert_eq!((answer.status, answer.header("x-evenkeel-reason")), (503, Some("draining")));
     assert_eq!(proxy.admin_get("/health").0, 200, "it lives, though it drains");
     assert_eq!(proxy.admin_json("/api/v1/status")["draining"], true);
-    wait_until("the door to close", MOMENT, || evenkeel_testkit::Stream::connect(&web.into(), MOMENT).is_err());
+    wait_until("the door to close", MOMENT, || {
+        evenkeel_testkit::Stream::connect(&web.into(), MOMENT).is_err()
+    });
     assert!(clients.iter_mut().all(|client| !client.stirs()), "an idle client met a closed door");
     for mut client in clients {
         let answer = client.get("/").unwrap();
@@ -250,7 +259,9 @@ fn systemd_is_told_of_start_reload_and_stop() {
         let reloading = notice(&manager);
         // systemd.service(5), Type=notify-reload: both in one message.
         let stamp = reloading.iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
-        assert!(reloading.contains(&"RELOADING=1".to_owned()) && stamp.is_some_and(|n| n.parse::<u64>().is_ok()));
+        assert!(
+            reloading.contains(&"RELOADING=1".to_owned()) && stamp.is_some_and(|n| n.parse::<u64>().is_ok())
+        );
         assert_eq!(notice(&manager), ["READY=1"]);
     }
     proxy.signal(signal::SIGTERM);

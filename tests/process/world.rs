@@ -5,7 +5,9 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use evenkeel_testkit::{Addr, Cause, Evenkeel, ReadError, Response, Running, Stream, Wire, read_response, wait_until};
+use evenkeel_testkit::{
+    Addr, Cause, Evenkeel, ReadError, Response, Running, Stream, Wire, read_response, wait_until,
+};
 use serde_json::Value;
 
 use crate::support::BIN;
@@ -67,13 +69,25 @@ pub(crate) fn tell(proxy: &Evenkeel, args: &[&str]) -> Said {
 
 /// Asks the admin API with these fields and no others, but for the length of the body.
 #[track_caller]
-pub(crate) fn ask(proxy: &Evenkeel, method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> Response {
+pub(crate) fn ask(
+    proxy: &Evenkeel,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
     ask_at(proxy.admin_addr(), method, path, fields, body)
 }
 
 /// `ask` at this address.
 #[track_caller]
-pub(crate) fn ask_at(admin: &Addr, method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> Response {
+pub(crate) fn ask_at(
+    admin: &Addr,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
     let mut stream = Stream::connect(admin, MOMENT).unwrap_or_else(|error| panic!("{admin}: {error}"));
     stream.set_deadline(Some(Instant::now() + MOMENT));
     let mut head = format!("{method} {path} HTTP/1.1\r\n");

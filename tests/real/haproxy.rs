@@ -5,13 +5,11 @@ use evenkeel_testkit::{
 };
 
 use crate::support::{http, start};
-use crate::world::missing;
+use crate::world::path_of;
 
 #[test]
 fn nothing_is_lost_in_a_chain_with_haproxy_while_an_origin_dies_and_returns() {
-    if let Some(program) = missing(&["haproxy"]) {
-        skip!("{program} is not installed");
-    }
+    let Some(haproxy) = path_of("haproxy") else { skip!("haproxy is not installed") };
     let (a, b) = (Origin::start("a"), Origin::start("b"));
     let (dir, ports) = (TempDir::new(), [reserve_port(), reserve_port()]);
     let haproxies: Vec<Peer> = ports
@@ -27,11 +25,7 @@ fn nothing_is_lost_in_a_chain_with_haproxy_while_an_origin_dies_and_returns() {
                 b.addr()
             );
             let conf = dir.write(&format!("{n}.cfg"), &conf);
-            Peer::start(
-                "haproxy",
-                &["-db", "-f", conf.to_str().unwrap()],
-                &Ready::Accepts(port.addr().into()),
-            )
+            Peer::start(&haproxy, &["-db", "-f", conf.to_str().unwrap()], &Ready::Accepts(port.addr().into()))
         })
         .collect();
     let proxy = start(&http(&ports.each_ref().map(ReservedPort::addr), "connect_timeout = \"1s\""));

@@ -6,7 +6,7 @@ use std::process::Command;
 use evenkeel_testkit::{Peer, Ready, ReservedPort, TempDir, have, reserve_port, signal, skip, wait_until};
 
 use crate::support::{start, tcp};
-use crate::world::{PATIENCE, ask, err, missing, out, run, run_with};
+use crate::world::{PATIENCE, ask, err, missing, out, path_of, run, run_with};
 
 /// The words before a command that make it run as somebody: PostgreSQL refuses to be run by root.
 fn as_nobody() -> Option<Vec<&'static str>> {
@@ -36,7 +36,9 @@ fn cluster() -> Result<(TempDir, Vec<&'static str>), String> {
     if let Some(user) = before.get(2) {
         ask("chown", &["-R", user, data]);
     }
-    let initdb = ["initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"];
+    let initdb = path_of("initdb").unwrap();
+    let initdb =
+        [initdb.as_str(), "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"];
     let words = [&before[..], &initdb[..]].concat();
     ask(words[0], &words[1..]);
     Ok((dir, before))
@@ -60,7 +62,8 @@ impl Postgres {
             "unix_socket_directories=".to_owned(),
             "fsync=off".to_owned(),
         ];
-        let mut words: Vec<&str> = [before, &["postgres", "-D", data.to_str().unwrap()]].concat();
+        let postgres = path_of("postgres").unwrap();
+        let mut words: Vec<&str> = [before, &[postgres.as_str(), "-D", data.to_str().unwrap()]].concat();
         settings.iter().for_each(|setting| words.extend(["-c", setting.as_str()]));
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).current_dir("/");

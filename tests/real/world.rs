@@ -1,6 +1,9 @@
 //! Running other people's programs.
 
+use std::env;
+use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +15,18 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The first of these programs that is not installed.
 pub(crate) fn missing(programs: &[&'static str]) -> Option<&'static str> {
-    programs.iter().copied().find(|program| !have(program))
+    programs.iter().copied().find(|program| path_of(program).is_none())
+}
+
+/// Where a program is, also where Debian keeps those that a user does not call by name.
+pub(crate) fn path_of(program: &str) -> Option<String> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    folders.sort();
+    folders.extend(["/sbin".into(), "/usr/sbin".into()]);
+    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let paths = folders.iter().rev().map(|folder| folder.join(program).to_string_lossy().into_owned());
+    paths.into_iter().find(|path| have(path))
 }
 
 /// Runs a program to its end; panics if that takes longer than [`PATIENCE`].

@@ -143,7 +143,7 @@ fn a_client_that_stays_away_is_forgotten() {
 fn clients_of_the_emergency_target_go_back() {
     let (mut a, e) = (Origin::start("a"), Origin::start("e"));
     let more = format!(
-        "emergency = \"{}\"\n{AFFINITY}[pool.app.health]\ninterval = \"150ms\"\ntimeout = \"150ms\"\nfall = 2\n",
+        "emergency = \"{}\"\n{AFFINITY}[pool.app.health]\ninterval = \"200ms\"\ntimeout = \"200ms\"\nfall = 2\n",
         e.addr()
     );
     let proxy = start(&http(&[a.addr()], &more));

@@ -113,12 +113,12 @@ fn f17_without_fail_open_a_pool_whose_probes_fail_refuses() {
 fn f18_flapping_at_one_hertz_is_damped() {
     let origins = ["a", "b", "c"].map(Origin::start);
     let a = &origins[0];
-    let more = format!("{PROBED}interval = \"100ms\"\ntimeout = \"100ms\"\nrise = 2\nfall = 2\n");
+    let more = format!("{PROBED}interval = \"100ms\"\ntimeout = \"100ms\"\nrise = 2\nfall = 4\n");
     let proxy = start(&http(&origins.each_ref().map(Origin::addr), &more));
     eventually("the first verdict", ms(3000), || !target_events(&proxy, a.addr()).is_empty());
     let load = Load::start(
         proxy.listener_addr("web"),
-        LoadPlan { connections: 4, pause: ms(4), ..LoadPlan::default() },
+        LoadPlan { connections: 4, pause: ms(20), ..LoadPlan::default() },
     );
     let (began, half) = (Instant::now(), ms(500));
     let mut late = 0;

@@ -80,16 +80,16 @@ fn with_fail_back_a_client_returns_to_its_first_target() {
 #[test]
 fn a_client_is_forgotten_after_the_ttl_and_no_sooner() {
     let (a, b) = (Server::echo("a"), Server::echo("b"));
-    let proxy = start(&tcp(&[a.addr(), b.addr()], "[pool.app.affinity]\nttl = \"1s\""));
+    let proxy = start(&tcp(&[a.addr(), b.addr()], "[pool.app.affinity]\nttl = \"2s\""));
     let known = || proxy.admin_json("/api/v1/clients").as_array().unwrap().len();
     assert_eq!(server_of(&proxy, 1), "a");
     // Each visit renews it.
     for _ in 0..8 {
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(300));
         assert_eq!(server_of(&proxy, 1), "a");
     }
     assert_eq!(known(), 1);
-    std::thread::sleep(Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(2100));
     // Unknown again, it is placed by whose turn it is.
     assert_eq!(server_of(&proxy, 1), "b");
     assert_eq!(server_of(&proxy, 1), "b");

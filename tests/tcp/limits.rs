@@ -104,8 +104,13 @@ fn a_full_queue_refuses_at_once() {
     let limits = "limits = { pending = 2, queue_timeout = \"10s\" }";
     let proxy = start(&limited(&[server.addr()], 1, limits));
     let first = served(&proxy);
-    let queued: Vec<Stream> = (0..2).map(|_| connect(proxy.listener_addr("web"))).collect();
-    wait_until("a full queue", PATIENCE, || waiting(&proxy) == 2);
+    let queued: Vec<Stream> = (1..=2)
+        .map(|n| {
+            let client = connect(proxy.listener_addr("web"));
+            wait_until("the queue to grow", PATIENCE, || waiting(&proxy) == n);
+            client
+        })
+        .collect();
     let started = Instant::now();
     refused(&proxy);
     assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
@@ -150,14 +155,13 @@ fn a_listener_takes_its_max_connections_and_not_one_more() {
 #[test]
 fn silence_ends_after_the_idle_timeout_and_talk_does_not() {
     let server = Server::echo("a");
-    let config =
-        tcp(&[server.addr()], "").replace("pool = \"app\"", "pool = \"app\"\nidle_timeout = \"400ms\"");
+    let config = tcp(&[server.addr()], "").replace("pool = \"app\"", "pool = \"app\"\nidle_timeout = \"1s\"");
     let proxy = start(&config);
     let mut talker = served(&proxy);
-    let mut silent = served(&proxy);
     let began = Instant::now();
+    let mut silent = served(&proxy);
     let talking = thread::spawn(move || {
-        while began.elapsed() < Duration::from_millis(1500) {
+        while began.elapsed() < Duration::from_millis(2500) {
             assert_eq!(ask(&mut talker, "x"), "x");
             thread::sleep(Duration::from_millis(30));
         }
@@ -165,7 +169,7 @@ fn silence_ends_after_the_idle_timeout_and_talk_does_not() {
     });
     assert_eq!(read_to_end(&mut silent), (vec![], End::Reset));
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(390) && took < Duration::from_millis(1400), "it took {took:?}");
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(2400), "it took {took:?}");
     let _talker = talking.join().unwrap();
     assert_eq!(ended(&proxy, "idle-timeout"), 1);
 }
@@ -173,16 +177,15 @@ fn silence_ends_after_the_idle_timeout_and_talk_does_not() {
 #[test]
 fn one_busy_direction_keeps_both_alive() {
     let server = Server::start(|mut call| {
-        for _ in 0..30 {
-            thread::sleep(Duration::from_millis(40));
+        for _ in 0..40 {
+            thread::sleep(Duration::from_millis(50));
             writeln!(call.stream, "tick").unwrap();
         }
     });
-    let config =
-        tcp(&[server.addr()], "").replace("pool = \"app\"", "pool = \"app\"\nidle_timeout = \"400ms\"");
+    let config = tcp(&[server.addr()], "").replace("pool = \"app\"", "pool = \"app\"\nidle_timeout = \"1s\"");
     let proxy = start(&config);
     let mut client = connect(proxy.listener_addr("web"));
-    assert_eq!(read_to_end(&mut client), (b"tick\n".repeat(30), End::Fin));
+    assert_eq!(read_to_end(&mut client), (b"tick\n".repeat(40), End::Fin));
 }
 
 #[test]
@@ -202,8 +205,7 @@ fn an_idle_timeout_of_zero_is_never() {
     let mut patient = served(&proxy);
     // Five others are cut for their silence, one after another; the patient one has been silent for longer.
     for _ in 0..5 {
-        let mut client = connect(proxy.listener_addr("soon"));
-        assert_eq!(read_to_end(&mut client), (b"soon\n".to_vec(), End::Reset));
+        assert_eq!(fate_of_a_client(proxy.listener_addr("soon")).1, End::Reset);
     }
     assert_eq!(ask(&mut patient, "still there"), "still there");
 }

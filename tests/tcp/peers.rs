@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use evenkeel_base::SplitMix64;
 use evenkeel_testkit::{Addr, Evenkeel, Stream};
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 /// Longer than anything here takes, so that a hang is a failure and not a stuck run.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,7 +57,7 @@ impl Server {
     pub(crate) fn start_on(addr: &Addr, serve: impl Fn(Call) + Send + Sync + 'static) -> Self {
         let (listening, addr) = match addr {
             Addr::Tcp(addr) => {
-                let listener = TcpListener::bind(addr).unwrap_or_else(|error| panic!("{addr}: {error}"));
+                let listener = listen(*addr, 4096).unwrap_or_else(|error| panic!("{addr}: {error}"));
                 let addr = listener.local_addr().unwrap();
                 (Listening::Tcp(listener), Addr::Tcp(addr))
             }
@@ -174,20 +175,38 @@ pub(crate) fn fate_of_a_client(addr: impl Into<Addr>) -> (Vec<u8>, End) {
     }
 }
 
-/// Connects from this address of the machine.
-#[track_caller]
-pub(crate) fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Stream {
+/// Connects from this address of the machine; a client that is refused may hear of it as early as that.
+pub(crate) fn try_connect_from(source: Ipv4Addr, to: SocketAddr) -> io::Result<Stream> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let connected = runtime.block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4()?;
+        let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((source, 0)))?;
         socket.connect(to).await?.into_std()
     });
-    let stream: TcpStream = connected.unwrap_or_else(|error| panic!("{source} to {to}: {error}"));
-    stream.set_nonblocking(false).unwrap();
+    let stream: TcpStream = connected?;
+    stream.set_nonblocking(false)?;
     let mut stream = Stream::from(stream);
     stream.set_deadline(Some(Instant::now() + PATIENCE));
-    stream
+    Ok(stream)
+}
+
+/// Connects from this address of the machine.
+#[track_caller]
+pub(crate) fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Stream {
+    try_connect_from(source, to).unwrap_or_else(|error| panic!("{source} to {to}: {error}"))
+}
+
+/// Listens with this accept queue; what the library's own call gives would be short of a rush.
+fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let listener = runtime.block_on(async {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(backlog)?.into_std()
+    })?;
+    listener.set_nonblocking(false)?;
+    Ok(listener)
 }
 
 /// An address that takes no connection and refuses none: its accept queue is full.
@@ -200,13 +219,7 @@ pub(crate) struct Blackhole {
 impl Blackhole {
     /// On a port of 127.0.0.1 that the kernel chooses.
     pub(crate) fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        let listener = runtime.block_on(async {
-            let socket = tokio::net::TcpSocket::new_v4()?;
-            socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-            socket.listen(1)?.into_std()
-        });
-        let listener = listener.unwrap();
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1).unwrap();
         let addr = listener.local_addr().unwrap();
         let mut waiting = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(50)) {
@@ -232,10 +245,14 @@ pub(crate) fn line(stream: &mut Stream) -> String {
 pub(crate) fn try_line(stream: &mut Stream) -> io::Result<String> {
     let mut line = Vec::new();
     let mut byte = [0; 1];
-    while stream.read(&mut byte)? == 1 && byte[0] != b'\n' {
-        line.push(byte[0]);
+    loop {
+        match stream.read(&mut byte) {
+            Ok(1) if byte[0] != b'\n' => line.push(byte[0]),
+            Ok(_) => return Ok(String::from_utf8_lossy(&line).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
-    Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
 /// Sends a line and reads the next one.

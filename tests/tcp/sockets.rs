@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use evenkeel_testkit::{Addr, Launch, Load, LoadPlan, Origin, Stream, have, judge, skip, wait_until};
 
-use crate::peers::{PATIENCE, Server, ask, connect, in_flight, line, listener};
+use crate::peers::{
+    PATIENCE, Server, ask, connect, connect_from, ended, in_flight, line, listener, try_connect_from,
+    try_line,
+};
 use crate::support::{BIN, start, tcp};
 
 #[test]
@@ -156,12 +159,12 @@ fn clients_are_admitted_by_their_address() {
     let proxy = start(&tcp(&[server.addr()], "").replace("pool = \"app\"", rules));
     let web = proxy.listener_addr("web");
     let admitted = |last: [u8; 4]| {
-        let source = Ipv4Addr::from(last);
-        crate::peers::try_line(&mut crate::peers::connect_from(source, web)).is_ok_and(|line| line == "a")
+        let client = try_connect_from(Ipv4Addr::from(last), web);
+        client.and_then(|mut client| try_line(&mut client)).is_ok_and(|line| line == "a")
     };
     assert!(admitted([127, 0, 0, 1]) && admitted([127, 0, 0, 65]));
     assert!(!admitted([127, 0, 0, 66]) && !admitted([127, 0, 1, 1]));
-    wait_until("the reasons", PATIENCE, || crate::peers::ended(&proxy, "address-denied") == 2);
+    wait_until("the reasons", PATIENCE, || ended(&proxy, "address-denied") == 2);
     assert_eq!(server.accepted(), 2);
 }
 
@@ -170,7 +173,7 @@ fn the_api_names_the_client() {
     let server = Server::echo("a");
     let proxy = start(&tcp(&[server.addr()], ""));
     let source = Ipv4Addr::new(127, 0, 0, 77);
-    let mut client = crate::peers::connect_from(source, proxy.listener_addr("web"));
+    let mut client = connect_from(source, proxy.listener_addr("web"));
     assert_eq!(line(&mut client), "a");
     assert_eq!(ask(&mut client, "x"), "x");
     let all = proxy.admin_json("/api/v1/connections");

@@ -22,7 +22,9 @@ pub(crate) async fn serve(process: Arc<Process>, socket: BoundSocket) {
     let registry = &process.registry;
     let Some(admin) = registry.snapshot().config.admin.clone() else { return };
     let audit = AuditLog::open(admin.audit_log.as_deref()).or_else(|error| {
-        tell(&format!("evenkeel: cannot open the audit log: {error}; changes are recorded on standard error"));
+        tell(&format!(
+            "evenkeel: cannot open the audit log: {error}; changes are recorded on standard error"
+        ));
         AuditLog::open(None)
     });
     let Ok(audit) = audit else { return };

@@ -154,7 +154,8 @@ impl Listeners {
     }
 
     fn source(&self, listener: &Listener, address: &BindAddr) -> Result<Source, BindError> {
-        let holds = |name: &ListenerName| self.held.get(name).is_some_and(|h| h.sockets.contains_key(address));
+        let holds =
+            |name: &ListenerName| self.held.get(name).is_some_and(|h| h.sockets.contains_key(address));
         if holds(&listener.name) {
             return Ok(Source::Held(listener.name.clone()));
         }

@@ -84,7 +84,8 @@ impl<W: Write> LogFile<W> {
     /// Writes what goes, and returns how many lines did not.
     fn write(&mut self, bytes: &[u8]) -> u64 {
         // What broke off is ended first, so that it spoils no other line.
-        let rest = if self.is_torn && self.out.write_all(b"\n").is_err() { bytes } else { self.write_some(bytes) };
+        let rest =
+            if self.is_torn && self.out.write_all(b"\n").is_err() { bytes } else { self.write_some(bytes) };
         rest.iter().filter(|byte| **byte == b'\n').count() as u64
     }
 
@@ -123,7 +124,8 @@ pub(crate) fn start_telling() {
     }
     std::panic::set_hook(Box::new(|defect| {
         let trace = Backtrace::capture();
-        let trace = if trace.status() == BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };
+        let trace =
+            if trace.status() == BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed");
         tell(&format!("evenkeel: a defect, please report it: thread {name} {defect}{trace}"));

@@ -45,7 +45,9 @@ impl Refused {
             Self::Bind(error) => vec![error.to_string()],
             Self::File(error) => vec![error.clone()],
             Self::NoFile => vec!["the process was started without a configuration file".to_owned()],
-            Self::Draining => vec!["the process is stopping; start it again with the new configuration".to_owned()],
+            Self::Draining => {
+                vec!["the process is stopping; start it again with the new configuration".to_owned()]
+            }
         }
     }
 }

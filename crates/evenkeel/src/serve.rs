@@ -59,6 +59,7 @@ fn run(config: Config, path: Option<PathBuf>) -> Exit {
 }
 
 async fn serve(config: Config, path: Option<PathBuf>) -> Exit {
+    let (mut asked, hangup) = stop::catch();
     let workers = worker_count(&config);
     let admin = match config.admin.as_ref().map(|admin| bind_admin(&admin.bind)).transpose() {
         Ok(admin) => admin,
@@ -97,13 +98,13 @@ async fn serve(config: Config, path: Option<PathBuf>) -> Exit {
     if watching {
         watch::start(&process);
     }
-    tokio::spawn(stop::reload_on_hangup(Arc::clone(&process)));
+    tokio::spawn(stop::reload_on_hangup(Arc::clone(&process), hangup));
     announce(&process, admin_address.as_ref());
     stop::notify_ready();
 
-    let ended = stop::asked().await;
+    asked.wait().await;
     stop::notify_stopping();
-    let exit = stop::drain(&process, threads, grace_of(&process), ended).await;
+    let exit = stop::drain(&process, threads, grace_of(&process), asked).await;
     if let Some(BindAddr::Unix(path)) = admin_address {
         let _ = std::fs::remove_file(path);
     }

@@ -20,7 +20,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    async fn again(&mut self) {
+    /// Waits until the process is asked to stop, for the first time or once more.
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             () = next(&mut self.terminate) => {}
             () = next(&mut self.interrupt) => {}
@@ -37,19 +38,18 @@ async fn next(signal: &mut Option<Signal>) {
     }
 }
 
-/// Waits until the process is asked to stop.
-pub(crate) async fn asked() -> Asked {
-    let mut asked = Asked {
+/// Signals are caught from here on, before anybody is told that we serve; what comes meanwhile is kept.
+pub(crate) fn catch() -> (Asked, Option<Signal>) {
+    let asked = Asked {
         terminate: signal(SignalKind::terminate()).ok(),
         interrupt: signal(SignalKind::interrupt()).ok(),
     };
-    asked.again().await;
-    asked
+    (asked, signal(SignalKind::hangup()).ok())
 }
 
 /// Reloads at every SIGHUP; what changed, or why nothing did, is an event and so a line of the log.
-pub(crate) async fn reload_on_hangup(process: Arc<Process>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+pub(crate) async fn reload_on_hangup(process: Arc<Process>, hangup: Option<Signal>) {
+    let Some(mut hangup) = hangup else { return };
     while hangup.recv().await.is_some() {
         if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]);
@@ -77,7 +77,7 @@ pub(crate) async fn drain(
     let exit = tokio::select! {
         _ = &mut joined => return Exit::Ok,
         () = tokio::time::sleep(grace) => Exit::GraceOver,
-        () = asked.again() => Exit::CutShort,
+        () = asked.wait() => Exit::CutShort,
     };
     let exit = if exit == Exit::GraceOver && !has_work(process) { Exit::Ok } else { exit };
     if exit != Exit::Ok {

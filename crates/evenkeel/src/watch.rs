@@ -33,7 +33,9 @@ pub(crate) fn start(process: &Arc<Process>) {
         Ok(watcher) => {
             tokio::spawn(follow(Arc::clone(process), path, watcher, receiver));
         }
-        Err(error) => tell(&format!("evenkeel: cannot watch {}: {error}; reload with SIGHUP", path.display())),
+        Err(error) => {
+            tell(&format!("evenkeel: cannot watch {}: {error}; reload with SIGHUP", path.display()));
+        }
     }
 }
 

@@ -164,9 +164,8 @@ impl Data {
     fn known(&self, serving: &mut Serving, name: ListenerName) -> Rc<Known> {
         // Seen once, the listener is known here even when it is removed before its first client has come.
         let _ = self.worker.view(&name);
-        let new = |name| {
-            Rc::new(Known { worker: Rc::clone(&self.worker), name, connections: Drain::default() })
-        };
+        let new =
+            |name| Rc::new(Known { worker: Rc::clone(&self.worker), name, connections: Drain::default() });
         Rc::clone(serving.listeners.entry(name.clone()).or_insert_with(|| new(name)))
     }
 
@@ -178,7 +177,8 @@ impl Data {
                 return tell(&format!("evenkeel: listener {name}: worker cannot serve {at}: {error}"));
             }
         };
-        let accepting = Rc::new(Accepting { socket, stop: Drain::default(), listener: RefCell::new(listener) });
+        let accepting =
+            Rc::new(Accepting { socket, stop: Drain::default(), listener: RefCell::new(listener) });
         serving.sockets.insert(at, Rc::clone(&accepting));
         self.track(Rc::clone(self).accept(accepting, opened.open));
     }
@@ -191,7 +191,9 @@ impl Data {
                 self.worker.count(&accepting.listener.borrow().name, Reason::Overloaded);
             };
             match rt::either(accepting.socket.accept(exhausted), stopped.as_mut()).await {
-                rt::Either::Left((stream, client)) => self.let_in(&accepting.listener.borrow(), stream, client),
+                rt::Either::Left((stream, client)) => {
+                    self.let_in(&accepting.listener.borrow(), stream, client);
+                }
                 rt::Either::Right(()) => break,
             }
         }

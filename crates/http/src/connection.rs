@@ -155,6 +155,9 @@ impl<D: Dial + 'static> Connection<'_, D> {
         log::line(&exchange);
         let Exchange { ask, ended, .. } = exchange;
         self.plane.heads.give_back(ask.head);
+        if let Some(text) = ask.text {
+            self.plane.heads.give_back(text.bytes);
+        }
         self.admitted.live.set_target(None);
         self.client.deadline.set_from(ended, view.config.http.keep_alive_timeout);
         Ok(next)
@@ -165,8 +168,8 @@ impl<D: Dial + 'static> Connection<'_, D> {
         let http = &view.config.http;
         let mut timed = false;
         self.client.answering = false;
-        let reading =
-            Reading { view: &view, client: self.admitted.live.client, log: self.admitted.worker.log.is_on() };
+        let log = self.admitted.worker.log.is_on().then_some(&self.plane.heads);
+        let reading = Reading { view: &view, client: self.admitted.live.client, log };
         loop {
             if self.client.has_bytes()
                 && let Some(ask) = self.parse(&reading)?

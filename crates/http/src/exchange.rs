@@ -149,7 +149,8 @@ impl<D: Dial + 'static> Exchange<'_, D> {
     async fn try_target(&mut self, pool: &Pool, lease: &Lease<'_>, tried: &Tried) -> Outcome {
         let mut fresh = false;
         loop {
-            let sure = !self.ask.method.is_idempotent();
+            // What cannot be sent twice must not go to a connection that has ended.
+            let sure = !self.ask.method.is_idempotent() || self.ask.framing.has_body();
             let target = match self.plane.reach(pool, lease, fresh, sure).await {
                 Ok(target) => target,
                 Err(reason) => {
@@ -214,7 +215,8 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let mut reply_head = self.plane.heads.lend();
         let (buffers, scratch) = (&self.plane.buffers, &self.plane.scratch);
         // The try's own time, not the request's: what was waited for earlier tries is none of this target's doing.
-        let begun = if self.course.attempts > 1 || !target.reused { Instant::now() } else { self.started };
+        let at_once = self.course.attempts == 1 && target.reused && self.course.queued.is_zero();
+        let begun = if at_once { self.started } else { Instant::now() };
         self.course.connected = if target.reused { Duration::ZERO } else { begun - self.started };
         let mut attempt =
             Attempt::new(self.client, &mut target, &mut upload, &mut answer, http, buffers, scratch);

@@ -13,6 +13,7 @@ use evenkeel_wire::{
     write_field, write_fields, write_request_line, write_response_head,
 };
 
+use crate::Heads;
 use crate::failpoint;
 use crate::pump::Coding;
 
@@ -30,15 +31,30 @@ pub(crate) struct Ask {
     /// What is sent to the target: the head, and the body when all of it had come with the head.
     pub(crate) head: Vec<u8>,
     /// For the access log, when it is on.
-    pub(crate) text: Option<Box<AskText>>,
+    pub(crate) text: Option<AskText>,
 }
 
-/// What the access log says of a request.
+/// What the access log says of a request: method, host and target, in one piece of memory that is used over and
+/// over.
 #[derive(Debug)]
 pub(crate) struct AskText {
-    pub(crate) method: String,
-    pub(crate) host: String,
-    pub(crate) target: String,
+    pub(crate) bytes: Vec<u8>,
+    method_end: usize,
+    host_end: usize,
+}
+
+impl AskText {
+    pub(crate) fn method(&self) -> &[u8] {
+        &self.bytes[..self.method_end]
+    }
+
+    pub(crate) fn host(&self) -> &[u8] {
+        &self.bytes[self.method_end..self.host_end]
+    }
+
+    pub(crate) fn target(&self) -> &[u8] {
+        &self.bytes[self.host_end..]
+    }
 }
 
 /// Where a request goes.
@@ -57,7 +73,8 @@ pub(crate) enum Choice {
 pub(crate) struct Reading<'r> {
     pub(crate) view: &'r ListenerView,
     pub(crate) client: ClientAddr,
-    pub(crate) log: bool,
+    /// Lends memory for [`Ask::text`], when the access log is on.
+    pub(crate) log: Option<&'r Heads>,
 }
 
 impl Reading<'_> {
@@ -89,7 +106,7 @@ pub(crate) fn read_ask(
     let path = if path == "*" { path.into() } else { canonical_path(path)? };
     let choice = route(reading, &request, &path, query);
     write_head(head, &request, &path, query, reading, choice);
-    let text = reading.log.then(|| text_of(&request, &path, query));
+    let text = reading.log.map(|heads| text_of(heads.lend(), &request, &path, query));
     let ask = Ask {
         method: request.method,
         version: request.version,
@@ -124,13 +141,17 @@ fn with_whole_body(mut ask: Ask, buffer: &mut Buffer, head: &mut Vec<u8>) -> Ask
     ask
 }
 
-fn text_of(request: &RequestHead<'_>, path: &str, query: &str) -> Box<AskText> {
-    let separator = if request.target.contains('?') { "?" } else { "" };
-    Box::new(AskText {
-        method: request.method_text.to_owned(),
-        host: request.host.to_owned(),
-        target: format!("{path}{separator}{query}"),
-    })
+fn text_of(mut bytes: Vec<u8>, request: &RequestHead<'_>, path: &str, query: &str) -> AskText {
+    bytes.extend_from_slice(request.method_text.as_bytes());
+    let method_end = bytes.len();
+    bytes.extend_from_slice(request.host.as_bytes());
+    let host_end = bytes.len();
+    bytes.extend_from_slice(path.as_bytes());
+    if request.target.contains('?') {
+        bytes.push(b'?');
+        bytes.extend_from_slice(query.as_bytes());
+    }
+    AskText { bytes, method_end, host_end }
 }
 
 /// A browser lists `text/html` first; tools that list nothing, or `*/*`, get JSON.

@@ -15,9 +15,9 @@ pub(crate) fn line<D>(exchange: &Exchange<'_, D>) {
         let mut line = LineWriter::begin(out, format);
         begin(&mut line, admitted);
         if let Some(text) = &exchange.ask.text {
-            line.text("method", &text.method);
-            line.text("host", &text.host);
-            line.text("path", &text.target);
+            line.bytes("method", text.method());
+            line.bytes("host", text.host());
+            line.bytes("path", text.target());
         }
         match exchange.ask.choice {
             // Counted from 1, in the order of the file.

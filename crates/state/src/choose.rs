@@ -72,6 +72,7 @@ pub(crate) enum Refused {
 struct PoolLoads<'p> {
     pool: &'p Pool,
     tried: &'p Tried,
+    now: Duration,
 }
 
 impl PoolLoads<'_> {
@@ -91,7 +92,7 @@ impl Loads for PoolLoads<'_> {
     }
 
     fn latency_us(&self, slot: Slot) -> u32 {
-        self.pool.targets.get(slot.0 as usize).map_or(0, |target| target.live.latency_us.load(Relaxed))
+        self.pool.targets.get(slot.0 as usize).map_or(0, |target| target.live.latency.known_us(self.now))
     }
 }
 
@@ -148,7 +149,7 @@ impl Pool {
             if tier.is_empty() {
                 continue;
             }
-            let loads = PoolLoads { pool: self, tried };
+            let loads = PoolLoads { pool: self, tried, now: caller.now };
             // Another worker may take the last place between the pick and the taking: pick again, a few times.
             for _ in 0..4 {
                 match pick(tier, &loads, ticket) {

@@ -9,7 +9,7 @@ use evenkeel_base::{Reason, WorkerId};
 use crate::cells::TargetCell;
 use crate::choose::{Caller, Refused, Tried, give_back};
 use crate::pool::Pool;
-use crate::registry::Signal;
+use crate::registry::{Signal, uptime};
 use crate::target::Target;
 
 /// The right to use a target once. Counts as in flight until it is dropped, and reports what came of it.
@@ -80,18 +80,23 @@ impl<'p> Lease<'p> {
         let class = usize::from((status / 100).clamp(1, 5) - 1);
         cell.answers[class].add(1);
         cell.latency.record(latency_us);
-        if self.pool.config.algorithm == Algorithm::PeakEwma {
-            self.learn_latency(latency_us);
-        }
+        self.learn(latency_us);
         self.succeeded();
     }
 
-    /// Peak-EWMA: a slower answer counts at once, a faster one by an eighth.
-    fn learn_latency(&self, latency_us: u64) {
-        let known = &self.target().live.latency_us;
-        let (old, new) = (u64::from(known.load(Relaxed)), latency_us.max(1));
-        let mean = if new > old { new } else { old - (old - new) / 8 };
-        known.store(u32::try_from(mean).unwrap_or(u32::MAX), Relaxed);
+    /// The connection that was asked for stands after so long (TCP).
+    pub fn connected(&self, latency_us: u64) {
+        self.cell().connects.add(1);
+        self.cell().latency.record(latency_us);
+        self.learn(latency_us);
+        self.succeeded();
+    }
+
+    #[inline]
+    fn learn(&self, latency_us: u64) {
+        if self.pool.config.algorithm == Algorithm::PeakEwma {
+            self.target().live.latency.learn(latency_us, uptime());
+        }
     }
 }
 

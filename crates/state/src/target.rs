@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use evenkeel_base::{Reason, TargetAddr, TargetId, Weight, WorkerId};
 use evenkeel_health::State;
@@ -122,8 +123,8 @@ pub struct TargetLive {
     pub(crate) limited: AtomicU32,
     /// Failures in a row as the data path sees them.
     pub(crate) failures_in_a_row: AtomicU32,
-    /// Moving average of the answer time, for `peak-ewma`; 0 is unknown.
-    pub(crate) latency_us: AtomicU32,
+    /// For `peak-ewma`.
+    pub(crate) latency: KnownLatency,
     cells: Box<[Padded<TargetCell>]>,
 }
 
@@ -132,7 +133,7 @@ impl TargetLive {
         Self {
             limited: AtomicU32::new(0),
             failures_in_a_row: AtomicU32::new(0),
-            latency_us: AtomicU32::new(0),
+            latency: KnownLatency::default(),
             cells: (0..workers).map(|_| Padded::default()).collect(),
         }
     }
@@ -168,5 +169,68 @@ impl TargetLive {
     /// Failures in a row as of now.
     pub fn failures_in_a_row(&self) -> u32 {
         self.failures_in_a_row.load(Relaxed)
+    }
+}
+
+/// How long a target takes to answer, as `peak-ewma` knows it: a slower answer counts at once, a faster one by an
+/// eighth, and what is known halves with each second without an answer (Finagle's Peak EWMA decays by time, too).
+/// Otherwise a target that was slow once would never again get the request that shows it is not.
+#[derive(Debug, Default)]
+pub(crate) struct KnownLatency {
+    /// In microseconds, and below when the last answer came, in quarters of a second: one word, so that they agree.
+    us_and_time: AtomicU64,
+}
+
+impl KnownLatency {
+    /// In microseconds; 0 is unknown.
+    pub(crate) fn known_us(&self, now: Duration) -> u32 {
+        let word = self.us_and_time.load(Relaxed);
+        let us = (word >> 32) as u32;
+        let idle_seconds = quarters(now).saturating_sub(word as u32) / 4;
+        if us == 0 { 0 } else { us.checked_shr(idle_seconds).unwrap_or(0).max(1) }
+    }
+
+    /// An answer took so long. Of two that come at once, one is forgotten.
+    pub(crate) fn learn(&self, us: u64, now: Duration) {
+        let (old, new) = (u64::from(self.known_us(now)), us.max(1));
+        let mean = if new > old { new } else { old - (old - new) / 8 };
+        let word = mean.min(u64::from(u32::MAX)) << 32 | u64::from(quarters(now));
+        self.us_and_time.store(word, Relaxed);
+    }
+}
+
+/// Enough for 34 years; later is as late as that.
+fn quarters(now: Duration) -> u32 {
+    u32::try_from(now.as_millis() / 250).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn slower_answers_count_at_once_and_faster_ones_by_an_eighth() {
+        let latency = KnownLatency::default();
+        assert_eq!(latency.known_us(at(9)), 0);
+        latency.learn(800, at(9));
+        latency.learn(1600, at(9));
+        assert_eq!(latency.known_us(at(9)), 1600);
+        latency.learn(0, at(9));
+        assert_eq!(latency.known_us(at(9)), 1401);
+    }
+
+    #[test]
+    fn what_is_known_fades_and_stays_known() {
+        let latency = KnownLatency::default();
+        latency.learn(1 << 20, at(100));
+        assert_eq!([100, 101, 103].map(|t| latency.known_us(at(t))), [1 << 20, 1 << 19, 1 << 17]);
+        assert_eq!([120, 1_000, u64::MAX].map(|t| latency.known_us(at(t))), [1, 1, 1]);
+        assert_eq!(latency.known_us(at(50)), 1 << 20, "the past counts as then");
+        latency.learn(u64::MAX, Duration::MAX);
+        assert_eq!(latency.known_us(Duration::ZERO), u32::MAX);
     }
 }

@@ -69,9 +69,7 @@ async fn connect<'p, D: Dial>(
             Ok(stream) => {
                 course.connected = dialled.elapsed();
                 course.target = Some(Arc::clone(lease.target()));
-                lease.cell().connects.add(1);
-                lease.cell().latency.record(course.connected.as_micros() as u64);
-                lease.succeeded();
+                lease.connected(course.connected.as_micros() as u64);
                 return Ok((lease, stream));
             }
             Err(reason) => {

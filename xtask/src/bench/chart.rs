@@ -1,9 +1,9 @@
-//! The cost of a request as horizontal bars: an SVG that reads in light and dark.
+//! The figure of a row as horizontal bars: an SVG that reads in light and dark.
 
 use std::fmt::Write;
 
 const WIDTH: usize = 640;
-const LABELS: usize = 130;
+const LABELS: usize = 190;
 const BAR: usize = 26;
 const GAP: usize = 12;
 const TOP: usize = 44;
@@ -41,7 +41,7 @@ pub(super) fn svg(title: &str, bars: &[Bar]) -> String {
             svg,
             "<text x=\"{}\" y=\"{text_y}\" text-anchor=\"end\">{}</text>\n\
              <rect class=\"{class}\" x=\"{LABELS}\" y=\"{y}\" width=\"{length:.1}\" height=\"{BAR}\" rx=\"3\"/>\n\
-             <text x=\"{:.1}\" y=\"{text_y}\">{:.2} µs</text>\n",
+             <text x=\"{:.1}\" y=\"{text_y}\">{:.2}</text>\n",
             LABELS - 8,
             escape(&bar.label),
             LABELS as f64 + length + 8.0,
@@ -65,7 +65,7 @@ mod tests {
         let svg = svg("CPU <µs>", &[bar("evenkeel", 5.0, true), bar("a&b", 10.0, false)]);
         let widths: Vec<&str> =
             svg.split("width=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-        assert_eq!(widths, ["210.0", "420.0"]);
+        assert_eq!(widths, ["180.0", "360.0"]);
         assert!(svg.contains("class=\"ours\"") && svg.contains("a&amp;b") && svg.contains("CPU &lt;µs&gt;"));
         assert!(svg.ends_with("</svg>\n"));
     }

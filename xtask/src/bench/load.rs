@@ -1,14 +1,14 @@
 //! The load: wrk, and one careful request before it.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::process::{Process, Scratch};
-use super::rows::Row;
+use super::process::{self, Process, Scratch};
+use super::rows::Work;
+use super::talk::{self, Answer, Connection};
 use crate::shell::Outcome;
 
 /// What begins the line that `bench/wrk/report.lua` prints.
@@ -23,9 +23,9 @@ const GRACE: Duration = Duration::from_secs(15);
 pub(super) struct Load<'a> {
     pub(super) root: &'a Path,
     pub(super) scratch: &'a Scratch,
-    pub(super) core: usize,
+    pub(super) cores: &'a [usize],
     pub(super) address: SocketAddr,
-    pub(super) row: &'a Row,
+    pub(super) work: &'a Work,
 }
 
 /// What the load generator saw.
@@ -45,18 +45,8 @@ pub(super) struct Loaded {
 impl Load<'_> {
     /// Loads the proxy for so many seconds.
     pub(super) fn run(&self, seconds: u32) -> Outcome<Loaded> {
-        let mut arguments = vec![
-            "--threads=1".to_owned(),
-            format!("--connections={}", self.row.connections),
-            format!("--duration={seconds}s"),
-            format!("--timeout={}s", PATIENCE.as_secs()),
-            format!("--script={}", self.root.join("bench/wrk/report.lua").display()),
-        ];
-        if self.row.close {
-            arguments.extend(["--header".to_owned(), "Connection: close".to_owned()]);
-        }
-        arguments.push(format!("http://{}/", self.address));
-        let mut wrk = Process::start("wrk", self.core, self.scratch, Path::new("wrk"), &arguments)?;
+        let program = process::installed("wrk").ok_or("the load generator is wrk, which is not installed")?;
+        let mut wrk = Process::start("wrk", self.cores, self.scratch, &program, self.arguments(seconds))?;
         let status = wrk.ends_within(Duration::from_secs(seconds.into()) + GRACE);
         let printed = wrk.printed();
         match status {
@@ -64,6 +54,24 @@ impl Load<'_> {
             Some(status) => Err(format!("wrk failed ({status}): {}", printed.trim())),
             None => Err("wrk did not end in time".to_owned()),
         }
+    }
+
+    fn arguments(&self, seconds: u32) -> Vec<String> {
+        let threads = self.cores.len();
+        let mut arguments = vec![
+            format!("--threads={threads}"),
+            format!("--connections={}", self.work.connections),
+            format!("--duration={seconds}s"),
+            format!("--timeout={}s", PATIENCE.as_secs()),
+            format!("--script={}", self.root.join("bench/wrk/report.lua").display()),
+        ];
+        if self.work.close {
+            arguments.extend(["--header".to_owned(), "Connection: close".to_owned()]);
+        }
+        arguments.push(format!("http://{}/", self.address));
+        // What follows the address is for the script.
+        arguments.extend([format!("upload={}", self.work.upload), format!("routes={}", self.work.routes)]);
+        arguments
     }
 }
 
@@ -90,31 +98,35 @@ fn parse(printed: &str) -> Outcome<Loaded> {
 
 /// Asks once by hand: a proxy that answers quickly and wrongly is not fast.
 pub(super) fn check_answer(address: SocketAddr, body: usize) -> Outcome {
-    let ask = || {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(
-            format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
-        )?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().map_err(|e: std::io::Error| format!("no answer from {address}: {e}"))?;
-    let split = answer.windows(4).position(|w| w == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
-    let head = String::from_utf8_lossy(&answer[..split]);
-    let line = head.lines().next().unwrap_or_default();
-    let length = answer.len() - split;
-    if line.starts_with("HTTP/1.1 200") && length == body {
+    let answer = ask_once(address, "/").map_err(|e| format!("no answer from {address}: {e}"))?;
+    let Answer { status, length, .. } = answer;
+    if status == 200 && length == body as u64 {
         Ok(())
     } else {
-        Err(format!("wrong answer: {line:?} with {length} bytes of body instead of {body}"))
+        Err(format!("wrong answer: {status} with {length} bytes of body instead of {body}"))
     }
+}
+
+/// The body of a good answer.
+pub(super) fn ask(address: SocketAddr, path: &str) -> Option<Vec<u8>> {
+    ask_once(address, path).ok().filter(|answer| answer.status == 200).map(|answer| answer.body)
+}
+
+fn ask_once(address: SocketAddr, path: &str) -> Outcome<Answer> {
+    let open = || {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    };
+    let stream = open().map_err(|e: std::io::Error| e.to_string())?;
+    let request = talk::get(address, path, true);
+    Connection::new(stream).ask(request.as_bytes(), true).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     #[test]
@@ -127,6 +139,21 @@ mod tests {
         assert_eq!(parse(printed), Ok(expected));
         assert!(parse("unable to connect").unwrap_err().contains("unable to connect"));
         assert!(parse("evenkeel-bench {\"requests\":10}").unwrap_err().contains("lacks"));
+    }
+
+    #[test]
+    fn the_script_is_told_what_to_send() {
+        let root = crate::shell::workspace_root();
+        let scratch = Scratch::new().unwrap();
+        let work = Work { upload: 16, routes: 10, close: true, ..Work::PLAIN };
+        let address = "127.0.0.1:80".parse().unwrap();
+        let load = Load { root: &root, scratch: &scratch, cores: &[1], address, work: &work };
+        let line = load.arguments(3).join(" ");
+        assert!(line.starts_with("--threads=1 --connections=64 --duration=3s "), "{line}");
+        assert!(
+            line.ends_with("--header Connection: close http://127.0.0.1:80/ upload=16 routes=10"),
+            "{line}"
+        );
     }
 
     fn answered(answer: &'static str, body: usize) -> Outcome {
@@ -151,7 +178,7 @@ mod tests {
     fn wrong_answers_are_noticed() {
         assert_eq!(answered("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", 2), Ok(()));
         assert!(answered("HTTP/1.1 200 OK\r\n\r\nab", 3).unwrap_err().contains("2 bytes"));
-        assert!(answered("HTTP/1.1 503 Gone\r\n\r\nab", 2).unwrap_err().contains("503 Gone"));
+        assert!(answered("HTTP/1.1 503 Gone\r\n\r\nab", 2).unwrap_err().contains("503 with 2 bytes"));
         assert!(answered("", 0).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::Cores;
-use super::measure;
+use super::{measure, process};
 use crate::shell::{self, Outcome};
 
 /// How long we listen for others before a row.
@@ -14,17 +14,38 @@ const LISTEN: Duration = Duration::from_millis(300);
 /// Share of a core beyond which others would show in the figures.
 const NOISE: f64 = 0.1;
 
-/// The first two cores that we may use.
-pub(super) fn cores() -> Outcome<Cores> {
+/// How the cores are dealt out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// One core for the proxy, one for origin and load generator.
+    Apart,
+    /// Two cores for the proxy; the others for the rest, or the same two when there are no others.
+    Shared,
+    /// One core for the proxy, all others for the rest.
+    Wide,
+}
+
+/// The cores that we may use, as dealt out.
+pub(super) fn cores(placement: Placement) -> Outcome<Cores> {
     let status = fs::read_to_string("/proc/self/status").map_err(|e| format!("/proc/self/status: {e}"))?;
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
-    match parse_list(list.trim()).as_slice() {
-        [proxy, load, ..] => Ok(Cores { proxy: *proxy, load: *load }),
-        _ => Err(format!(
-            "two cores are needed, one for the proxy and one for the rest; allowed: {}",
-            list.trim()
-        )),
-    }
+    place(&parse_list(list.trim()), placement)
+}
+
+fn place(allowed: &[usize], placement: Placement) -> Outcome<Cores> {
+    let [first, second, others @ ..] = allowed else {
+        return Err(format!(
+            "two cores are needed, one for the proxy and one for the rest; allowed: {allowed:?}"
+        ));
+    };
+    let both = vec![*first, *second];
+    let (proxy, load) = match placement {
+        Placement::Apart => (vec![*first], vec![*second]),
+        Placement::Wide => (vec![*first], allowed[1..].to_vec()),
+        Placement::Shared if others.is_empty() => (both.clone(), both),
+        Placement::Shared => (both, others.to_vec()),
+    };
+    Ok(Cores { proxy, load })
 }
 
 /// Core lists as the kernel writes them: `0-2,5`.
@@ -37,14 +58,15 @@ fn parse_list(text: &str) -> Vec<usize> {
 }
 
 /// Figures taken beside a compiler are worth little: say so beforehand.
-pub(super) fn warn_if_busy(cores: Cores) {
-    for core in [cores.proxy, cores.load] {
-        let Ok(before) = measure::core_times(core) else { return };
+pub(super) fn warn_if_busy(cores: &Cores) {
+    for cores in [&cores.proxy, &cores.load] {
+        let Ok(before) = measure::core_times(cores) else { return };
         sleep(LISTEN);
-        let Ok(after) = measure::core_times(core) else { return };
+        let Ok(after) = measure::core_times(cores) else { return };
         let busy = after.busy_since(&before);
         if busy > NOISE {
-            println!("warning: core {core} is {:.0} % busy before anything has started", busy * 100.0);
+            let list = process::core_list(cores);
+            println!("warning: core {list} is {:.0} % busy before anything has started", busy * 100.0);
         }
     }
 }
@@ -84,6 +106,19 @@ mod tests {
         assert_eq!(parse_list("0-2,5"), [0, 1, 2, 5]);
         assert_eq!(parse_list("7"), [7]);
         assert!(parse_list("").is_empty());
+    }
+
+    #[test]
+    fn cores_are_dealt_out() {
+        let placed = |allowed: &[usize], placement| {
+            let cores = place(allowed, placement).unwrap();
+            (cores.proxy, cores.load)
+        };
+        assert_eq!(placed(&[0, 1, 2], Placement::Apart), (vec![0], vec![1]));
+        assert_eq!(placed(&[0, 1, 2], Placement::Wide), (vec![0], vec![1, 2]));
+        assert_eq!(placed(&[0, 1], Placement::Shared), (vec![0, 1], vec![0, 1]));
+        assert_eq!(placed(&[4, 5, 6, 7], Placement::Shared), (vec![4, 5], vec![6, 7]));
+        assert!(place(&[3], Placement::Apart).unwrap_err().contains("two cores"));
     }
 
     #[test]

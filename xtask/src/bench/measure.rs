@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::Cores;
-use super::load::Loaded;
 use super::process::Process;
 use crate::shell::{self, Outcome};
 
@@ -13,36 +12,58 @@ use crate::shell::{self, Outcome};
 #[derive(Debug, Clone)]
 pub(super) struct Usage {
     when: Instant,
-    /// User and system time of the whole process group, in clock ticks.
+    group: Group,
+    proxy_cores: CoreTimes,
+    load_cores: CoreTimes,
+}
+
+/// What was used between two moments.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Used {
+    /// User and system time of the proxy, all its processes and threads.
+    pub(super) cpu_us: f64,
+    /// The most it ever held in memory.
+    pub(super) peak_mib: f64,
+    pub(super) busy: Busy,
+}
+
+/// How busy the cores were, each as a share from 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Busy {
+    /// Of its cores, what the proxy itself used.
+    pub(super) proxy_share: f64,
+    /// The proxy's cores, with whatever.
+    pub(super) proxy_cores: f64,
+    /// The cores of origin and load generator.
+    pub(super) load_cores: f64,
+    /// Both are the same cores.
+    pub(super) shared: bool,
+}
+
+/// What the processes of one group came to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Group {
+    /// User and system time, in clock ticks.
     ticks: u64,
-    /// Sum of the peaks of its processes; pages they share count for each.
-    peak_kib: u64,
-    proxy_core: CoreTimes,
-    load_core: CoreTimes,
+    /// Memory held now; pages that its processes share count for each.
+    pub(super) rss_kib: u64,
+    /// Sum of the peaks of its processes.
+    pub(super) peak_kib: u64,
+    pub(super) processes: Vec<u32>,
 }
 
 /// What one run came to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sample {
-    /// CPU microseconds of the proxy for one request.
-    pub(super) cost_us: f64,
-    pub(super) requests_per_s: f64,
-    pub(super) mib_per_s: f64,
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
-    pub(super) p999_ms: f64,
-    pub(super) peak_mib: f64,
-    /// Share of its core that the proxy itself used, 0 to 1.
-    pub(super) proxy_share: f64,
-    /// Share of the proxy's core that was busy, with whatever.
-    pub(super) proxy_core: f64,
-    /// Share of the core of origin and load generator that was busy.
-    pub(super) load_core: f64,
-    /// Connect, read, write and status errors, and timeouts.
+    /// In the order of the row's columns.
+    pub(super) values: Vec<f64>,
+    /// Where cores were watched.
+    pub(super) busy: Option<Busy>,
+    /// Connect, read, write and status errors, wrong bodies and timeouts.
     pub(super) errors: u64,
 }
 
-/// Times of one core since boot, in ticks.
+/// Times of one core since boot, or of several added up, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CoreTimes {
     busy: u64,
@@ -58,33 +79,25 @@ impl CoreTimes {
 }
 
 impl Usage {
-    pub(super) fn now(process: &Process, cores: Cores) -> Outcome<Self> {
-        let (ticks, peak_kib) = group_usage(process.group())?;
-        let (proxy_core, load_core) = (core_times(cores.proxy)?, core_times(cores.load)?);
-        Ok(Self { when: Instant::now(), ticks, peak_kib, proxy_core, load_core })
+    pub(super) fn now(process: &Process, cores: &Cores) -> Outcome<Self> {
+        let group = Group::of(process.group())?;
+        let (proxy_cores, load_cores) = (core_times(&cores.proxy)?, core_times(&cores.load)?);
+        Ok(Self { when: Instant::now(), group, proxy_cores, load_cores })
     }
-}
 
-/// Puts together what was used and what was done with it.
-pub(super) fn sample(before: &Usage, after: &Usage, loaded: &Loaded) -> Outcome<Sample> {
-    if loaded.requests == 0 || loaded.duration_us == 0 {
-        return Err("not one request was answered".to_owned());
+    /// What was used since then.
+    pub(super) fn since(&self, before: &Self, cores: &Cores) -> Outcome<Used> {
+        let ticks = self.group.ticks.saturating_sub(before.group.ticks);
+        let cpu_us = ticks as f64 * 1e6 / ticks_per_second()?;
+        let seconds = (self.when - before.when).as_secs_f64();
+        let busy = Busy {
+            proxy_share: cpu_us / 1e6 / seconds / cores.proxy.len() as f64,
+            proxy_cores: self.proxy_cores.busy_since(&before.proxy_cores),
+            load_cores: self.load_cores.busy_since(&before.load_cores),
+            shared: cores.proxy == cores.load,
+        };
+        Ok(Used { cpu_us, peak_mib: self.group.peak_kib as f64 / 1024.0, busy })
     }
-    let used_us = after.ticks.saturating_sub(before.ticks) as f64 * 1e6 / ticks_per_second()?;
-    let seconds = loaded.duration_us as f64 / 1e6;
-    Ok(Sample {
-        cost_us: used_us / loaded.requests as f64,
-        requests_per_s: loaded.requests as f64 / seconds,
-        mib_per_s: loaded.bytes as f64 / (1024.0 * 1024.0) / seconds,
-        p50_ms: loaded.p50_us as f64 / 1e3,
-        p99_ms: loaded.p99_us as f64 / 1e3,
-        p999_ms: loaded.p999_us as f64 / 1e3,
-        peak_mib: after.peak_kib as f64 / 1024.0,
-        proxy_share: used_us / 1e6 / (after.when - before.when).as_secs_f64(),
-        proxy_core: after.proxy_core.busy_since(&before.proxy_core),
-        load_core: after.load_core.busy_since(&before.load_core),
-        errors: loaded.errors,
-    })
 }
 
 /// The middle of some numbers, or the mean of the two in the middle; 0 of none.
@@ -99,18 +112,22 @@ pub(super) fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// Ticks and peak memory (KiB) over all processes of a group.
-fn group_usage(group: u32) -> Outcome<(u64, u64)> {
-    let (mut ticks, mut peak_kib, mut found) = (0, 0, false);
-    for entry in fs::read_dir("/proc").map_err(|e| format!("/proc: {e}"))?.flatten() {
-        // Not a process, or one that has just ended.
-        let Ok(text) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        let Some(stat) = parse_stat(&text).filter(|stat| stat.group == group) else { continue };
-        ticks += stat.ticks;
-        peak_kib += fs::read_to_string(entry.path().join("status")).map_or(0, |text| parse_peak_kib(&text));
-        found = true;
+impl Group {
+    /// All processes of a group, as they are now.
+    pub(super) fn of(group: u32) -> Outcome<Self> {
+        let mut found = Self::default();
+        for entry in fs::read_dir("/proc").map_err(|e| format!("/proc: {e}"))?.flatten() {
+            // Not a process, or one that has just ended.
+            let Ok(text) = fs::read_to_string(entry.path().join("stat")) else { continue };
+            let Some(stat) = parse_stat(&text).filter(|stat| stat.group == group) else { continue };
+            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            found.ticks += stat.ticks;
+            found.rss_kib += parse_kib(&status, "VmRSS:");
+            found.peak_kib += parse_kib(&status, "VmHWM:");
+            found.processes.extend(entry.file_name().to_string_lossy().parse::<u32>());
+        }
+        if found.processes.is_empty() { Err("the proxy is gone".to_owned()) } else { Ok(found) }
     }
-    if found { Ok((ticks, peak_kib)) } else { Err("the proxy is gone".to_owned()) }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -126,15 +143,20 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { group: u32::try_from(field(5)?).ok()?, ticks: field(14)?.checked_add(field(15)?)? })
 }
 
-fn parse_peak_kib(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+fn parse_kib(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
 }
 
-/// Times of one core up to now.
-pub(super) fn core_times(core: usize) -> Outcome<CoreTimes> {
+/// Times of some cores up to now, added up.
+pub(super) fn core_times(cores: &[usize]) -> Outcome<CoreTimes> {
     let text = fs::read_to_string("/proc/stat").map_err(|e| format!("/proc/stat: {e}"))?;
-    parse_core(&text, core).ok_or_else(|| format!("/proc/stat has no core {core}"))
+    let mut sum = CoreTimes { busy: 0, total: 0 };
+    for core in cores {
+        let times = parse_core(&text, *core).ok_or_else(|| format!("/proc/stat has no core {core}"))?;
+        sum = CoreTimes { busy: sum.busy + times.busy, total: sum.total + times.total };
+    }
+    Ok(sum)
 }
 
 fn parse_core(text: &str, core: usize) -> Option<CoreTimes> {
@@ -172,8 +194,8 @@ mod tests {
 
     #[test]
     fn peaks_and_cores_are_read() {
-        assert_eq!(parse_peak_kib("Name:\tx\nVmHWM:\t   5312 kB\nVmRSS:\t 1 kB\n"), 5312);
-        assert_eq!(parse_peak_kib("Name:\tkthread\n"), 0);
+        assert_eq!(parse_kib("Name:\tx\nVmHWM:\t   5312 kB\nVmRSS:\t 1 kB\n", "VmHWM:"), 5312);
+        assert_eq!(parse_kib("Name:\tkthread\n", "VmHWM:"), 0);
         let text = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 3 40 5 6 7 8 90 90\ncpu10 1 1 1 1 1 1 1 1 0 0\ncpu1 10 0 0 90 0 0 0 0 0 0\n";
         assert_eq!(parse_core(text, 0), Some(CoreTimes { busy: 27, total: 72 }));
         assert_eq!(parse_core(text, 1), Some(CoreTimes { busy: 10, total: 100 }));
@@ -188,36 +210,33 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_a_difference() {
+    fn what_was_used_is_a_difference() {
         let core = |busy, total| CoreTimes { busy, total };
         let when = Instant::now();
-        let before =
-            Usage { when, ticks: 100, peak_kib: 1, proxy_core: core(0, 0), load_core: core(50, 100) };
+        let group = |ticks, peak_kib| Group { ticks, peak_kib, ..Group::default() };
+        let before = Usage { when, group: group(100, 1), proxy_cores: core(0, 0), load_cores: core(50, 100) };
         let after = Usage {
             when: when + Duration::from_secs(2),
-            ticks: 200,
-            peak_kib: 2048,
-            proxy_core: core(150, 200),
-            load_core: core(250, 300),
+            group: group(200, 2048),
+            proxy_cores: core(150, 200),
+            load_cores: core(250, 300),
         };
-        let loaded = Loaded {
-            requests: 100_000,
-            duration_us: 2_000_000,
-            bytes: 4 << 20,
-            p50_us: 700,
-            ..Loaded::default()
-        };
-        let found = sample(&before, &after, &loaded).unwrap();
-        let cost = 100.0 * 1e6 / ticks_per_second().unwrap() / 100_000.0;
-        assert_eq!((found.cost_us, found.requests_per_s, found.mib_per_s), (cost, 50_000.0, 2.0));
-        assert_eq!((found.p50_ms, found.peak_mib, found.proxy_core, found.load_core), (0.7, 2.0, 0.75, 1.0));
-        assert!(sample(&before, &after, &Loaded::default()).is_err());
+        let used = after.since(&before, &Cores { proxy: vec![0], load: vec![1] }).unwrap();
+        let cpu_us = 100.0 * 1e6 / ticks_per_second().unwrap();
+        assert_eq!((used.cpu_us, used.peak_mib), (cpu_us, 2.0));
+        let share = cpu_us / 2e6;
+        assert_eq!(used.busy, Busy { proxy_share: share, proxy_cores: 0.75, load_cores: 1.0, shared: false });
+        let both = Cores { proxy: vec![0, 1], load: vec![0, 1] };
+        let busy = after.since(&before, &both).unwrap().busy;
+        assert_eq!((busy.proxy_share, busy.shared), (share / 2.0, true));
     }
 
     #[test]
     fn our_own_times_are_found() {
         let stat = parse_stat(&fs::read_to_string("/proc/self/stat").unwrap()).unwrap();
-        assert!(group_usage(stat.group).unwrap().1 > 0);
-        assert!(group_usage(u32::MAX).is_err());
+        let group = Group::of(stat.group).unwrap();
+        assert!(group.peak_kib >= group.rss_kib && group.rss_kib > 0);
+        assert!(group.processes.contains(&std::process::id()));
+        assert!(Group::of(u32::MAX).is_err());
     }
 }

@@ -9,16 +9,21 @@ use crate::shell::Outcome;
 
 pub(super) const USAGE: &str = "\
 cargo xtask bench [ROW…] [OPTIONS]        all rows when none is named
+cargo xtask bench stress [--minutes N]    the stress test of docs/stress-test.md; --help for its options
 
   --list               the rows
-  --only NAME,…        these peers alone (evenkeel, haproxy, nginx, and those of --peer)
-  --peer NAME=PATH     another program; NAME begins with evenkeel, haproxy or nginx
+  --only NAME,…        these peers alone (evenkeel, haproxy, nginx, pen, and those of --peer)
+  --peer NAME=PATH     another program; NAME begins with evenkeel, haproxy, nginx or pen
   --runs N             measured runs of each peer (3)
   --seconds N          length of a measured run (5)
   --warmup N           seconds of load before it (1)
+  --syscalls           one more run of each peer under strace: system calls per request
   --write              put table and chart into docs/performance.md
 
-Needs two cores, and nginx (origin), wrk, taskset and setpriv. Example:
+Needs two cores, and taskset, setpriv and prlimit (util-linux), nginx (origin) and wrk; for single rows
+libnginx-mod-stream (nginx as TCP relay), pen, iperf3 (tcp-bulk) and strace (--syscalls). On Debian:
+  apt-get install nginx-light libnginx-mod-stream haproxy pen wrk iperf3 strace
+Example:
   cargo xtask bench http1 --only nginx,haproxy --runs 5";
 
 /// Longest run: a slip of the finger must not hold the machine for a day.
@@ -34,6 +39,7 @@ pub(super) struct Options {
     pub(super) runs: usize,
     pub(super) seconds: u32,
     pub(super) warmup: u32,
+    pub(super) syscalls: bool,
     pub(super) write: bool,
     pub(super) list: bool,
     pub(super) help: bool,
@@ -48,6 +54,7 @@ impl Options {
             runs: 3,
             seconds: 5,
             warmup: 1,
+            syscalls: false,
             write: false,
             list: false,
             help: false,
@@ -58,9 +65,10 @@ impl Options {
             match word.as_str() {
                 "--list" => options.list = true,
                 "--help" | "-h" => options.help = true,
+                "--syscalls" => options.syscalls = true,
                 "--write" => options.write = true,
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
-                "--peer" => options.extra.push(peer(value()?)?),
+                "--peer" => options.extra.push(named_path(value()?)?),
                 "--runs" => options.runs = number(word, value()?, 1..=MAX_RUNS)?,
                 "--seconds" => options.seconds = number(word, value()?, 1..=MAX_SECONDS)?,
                 "--warmup" => options.warmup = number(word, value()?, 0..=MAX_SECONDS)?,
@@ -82,7 +90,8 @@ impl Options {
         for (name, _) in &self.extra {
             command += &format!(" --peer {name}=…");
         }
-        command + &format!(" --runs {} --seconds {} --warmup {}", self.runs, self.seconds, self.warmup)
+        command += &format!(" --runs {} --seconds {} --warmup {}", self.runs, self.seconds, self.warmup);
+        if self.syscalls { command + " --syscalls" } else { command }
     }
 }
 
@@ -92,7 +101,8 @@ fn row(name: &str) -> Outcome<&'static Row> {
     row.ok_or_else(|| format!("there is no row or option {name}; rows: {}", known()))
 }
 
-fn peer(word: &str) -> Outcome<(String, PathBuf)> {
+/// `NAME=PATH`.
+pub(super) fn named_path(word: &str) -> Outcome<(String, PathBuf)> {
     let (name, path) = word.split_once('=').ok_or_else(|| format!("--peer {word}: write NAME=PATH"))?;
     Ok((name.to_owned(), PathBuf::from(path)))
 }

@@ -9,7 +9,7 @@ use super::machine;
 use super::options::Options;
 use super::peers::Kind;
 use super::rows::Row;
-use super::table;
+use super::{table, verdict};
 use crate::shell::Outcome;
 
 const PAGE: &str = "docs/performance.md";
@@ -19,48 +19,81 @@ const PAGE: &str = "docs/performance.md";
 /// # Errors
 /// When a file cannot be read or written, or the page's markers do not match.
 pub(super) fn write(root: &Path, row: &Row, entries: &[Entry], options: &Options) -> Outcome {
+    let section = section(row, entries, &machine::description(), &machine::date()?, &options.command(row));
+    let folder = root.join("docs/performance");
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let chart = folder.join(format!("{}.svg", row.name));
+    let head = row.columns.first().map_or("", |column| column.head);
+    let title = format!("{}: {head} (shorter is better)", row.title);
+    fs::write(&chart, chart::svg(&title, &bars(row, entries)))
+        .map_err(|e| format!("{}: {e}", chart.display()))?;
+    put(root, row.name, &section)
+}
+
+/// Puts a section into the page, in the place of the one it has of that name.
+///
+/// # Errors
+/// When the page cannot be read or written, or its markers do not match.
+pub(super) fn put(root: &Path, name: &str, section: &str) -> Outcome {
     let page = root.join(PAGE);
     let text = if page.exists() {
         fs::read_to_string(&page).map_err(|e| format!("{PAGE}: {e}"))?
     } else {
         "# Performance\n".to_owned()
     };
-    let section = section(row, entries, &machine::description(), &machine::date()?, &options.command(row));
-    let folder = root.join("docs/performance");
-    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let chart = folder.join(format!("{}.svg", row.name));
-    let title = format!("{}: CPU µs per request (shorter is better)", row.title);
-    fs::write(&chart, chart::svg(&title, &bars(entries))).map_err(|e| format!("{}: {e}", chart.display()))?;
-    fs::write(&page, replace(&text, row.name, &section)?).map_err(|e| format!("{PAGE}: {e}"))?;
+    fs::write(&page, replace(&text, name, section)?).map_err(|e| format!("{PAGE}: {e}"))?;
     println!("written to {PAGE}");
     Ok(())
 }
 
-fn bars(entries: &[Entry]) -> Vec<Bar> {
+fn bars(row: &Row, entries: &[Entry]) -> Vec<Bar> {
     let measured = entries.iter().filter(|entry| !entry.samples.is_empty());
     let bar = |entry: &Entry| Bar {
-        label: entry.peer.name.clone(),
-        value: table::cost(entry),
+        label: table::label(row, entry),
+        value: table::figure(entry, 0).max(0.0),
         ours: entry.peer.kind == Kind::Evenkeel,
     };
     measured.map(bar).collect()
 }
 
 fn section(row: &Row, entries: &[Entry], machine: &str, date: &str, command: &str) -> String {
-    let versions: Vec<String> =
+    let mut versions: Vec<String> =
         entries.iter().map(|e| format!("{} = {}", e.peer.name, e.peer.version)).collect();
-    format!(
-        "### {title}\n\n{about} Aim: at most {aim:.2} × the best peer.\n\n{table}\n\n\
-         ![CPU per request](performance/{name}.svg)\n\n\
-         {machine}; {date}; {versions}. Core busy: the proxy's / that of origin and load generator.\n\
-         Repeat: `{command}`",
-        title = row.title,
-        about = row.about,
-        aim = row.aim,
-        table = table::of(entries).markdown(),
-        name = row.name,
-        versions = versions.join(", "),
-    )
+    versions.sort();
+    versions.dedup();
+    let mut lines = vec![format!("### {}", row.title), String::new(), row.about.to_owned(), String::new()];
+    lines.extend(verdict::of(row, entries).iter().map(|verdict| format!("* {verdict}")));
+    lines.extend([String::new(), table::of(row, entries).markdown(), String::new()]);
+    lines.extend(call_lists(row, entries).iter().map(|list| format!("* {list}")));
+    lines.extend([
+        String::new(),
+        format!("![{}](performance/{}.svg)", row.title, row.name),
+        String::new(),
+        format!(
+            "{machine}; {date}; {}. Cores busy: the proxy's / those of origin and load generator.",
+            versions.join(", ")
+        ),
+        format!("Repeat: `{command}`"),
+    ]);
+    let mut text = lines.join("\n");
+    while text.contains("\n\n\n") {
+        text = text.replace("\n\n\n", "\n\n");
+    }
+    text
+}
+
+/// Which system calls a request costs, for each peer that was traced.
+pub(super) fn call_lists(row: &Row, entries: &[Entry]) -> Vec<String> {
+    let list = |entry: &Entry| {
+        let calls = entry.calls.as_ref()?;
+        Some(format!(
+            "{}: {:.2} system calls per request: {}",
+            table::label(row, entry),
+            calls.total(),
+            calls.list()
+        ))
+    };
+    entries.iter().filter_map(list).collect()
 }
 
 /// The page with the row's section replaced, or appended when there is none yet.
@@ -100,8 +133,10 @@ mod tests {
 
     #[test]
     fn a_section_says_what_how_where_and_when() {
-        let sample = Sample { cost_us: 10.0, ..Sample::default() };
-        let entry = Entry { peer: Peer::named("nginx"), samples: vec![sample], skipped: None, trouble: None };
+        let sample = Sample { values: vec![10.0], ..Sample::default() };
+        let peer = Peer::named("nginx");
+        let entry =
+            Entry { peer, variant: 0, samples: vec![sample], skipped: None, trouble: None, calls: None };
         let row = &rows::ALL[0];
         let text = section(row, &[entry], "A machine", "2026-01-02", "cargo xtask bench http1");
         for part in [
@@ -115,5 +150,6 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
+        assert!(!text.contains("\n\n\n"));
     }
 }

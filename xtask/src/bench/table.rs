@@ -1,102 +1,143 @@
 //! The figures of a row as a table, for the terminal and for the page.
 
 use super::Entry;
-use super::measure::{Sample, median};
+use super::measure::{Busy, Sample, median};
 use super::peers::Kind;
+use super::rows::{Column, Row};
 
 /// From here on a core counts as full.
-const FULL: f64 = 0.95;
+pub(super) const FULL: f64 = 0.95;
 /// Share of the proxy's core that others may use before it is worth a remark.
 const NOISE: f64 = 0.05;
-
-const HEAD: [&str; 12] = [
-    "proxy",
-    "CPU µs/request",
-    "spread",
-    "× best peer",
-    "requests/s",
-    "MiB/s",
-    "p50 ms",
-    "p99 ms",
-    "p99.9 ms",
-    "peak MiB",
-    "core busy",
-    "remarks",
-];
+/// A cell without a figure.
+const NONE: &str = "–";
 
 /// Rows of cells, the head first.
 #[derive(Debug)]
 pub(super) struct Table(Vec<Vec<String>>);
 
 /// The medians of each peer's runs.
-pub(super) fn of(entries: &[Entry]) -> Table {
-    let best = best_peer(entries);
-    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
-    rows.extend(entries.iter().map(|entry| cells(entry, best)));
-    Table(rows)
+pub(super) fn of(row: &Row, entries: &[Entry]) -> Table {
+    let shape = Shape {
+        row,
+        grows: row.variants.len() > 1,
+        busy: entries.iter().flat_map(|entry| &entry.samples).any(|sample| sample.busy.is_some()),
+        calls: entries.iter().any(|entry| entry.calls.is_some()),
+    };
+    let mut lines = vec![shape.head()];
+    lines.extend(entries.iter().map(|entry| shape.cells(entry, entries)));
+    Table(lines)
 }
 
-/// The lowest cost of those we compare ourselves with.
-pub(super) fn best_peer(entries: &[Entry]) -> Option<f64> {
-    let others = entries.iter().filter(|e| e.peer.kind != Kind::Evenkeel && !e.samples.is_empty());
-    others.map(cost).min_by(f64::total_cmp)
+/// The lowest figure in a column among those we compare ourselves with, in one variant.
+pub(super) fn best_peer(entries: &[Entry], variant: usize, column: usize) -> Option<f64> {
+    let others = entries
+        .iter()
+        .filter(|e| e.peer.kind != Kind::Evenkeel && e.variant == variant && !e.samples.is_empty());
+    others.map(|entry| figure(entry, column)).min_by(f64::total_cmp)
 }
 
-/// The median cost of a request.
-pub(super) fn cost(entry: &Entry) -> f64 {
-    middle(entry, |s| s.cost_us)
+/// The median of one column; 0 without a run.
+pub(super) fn figure(entry: &Entry, column: usize) -> f64 {
+    median(entry.samples.iter().filter_map(|sample| sample.values.get(column).copied()))
 }
 
-fn middle(entry: &Entry, figure: impl Fn(&Sample) -> f64) -> f64 {
-    median(entry.samples.iter().map(figure))
-}
-
-fn cells(entry: &Entry, best: Option<f64>) -> Vec<String> {
-    if entry.samples.is_empty() {
-        let mut cells = vec![entry.peer.name.clone()];
-        cells.resize(HEAD.len() - 1, "–".to_owned());
-        cells.push(remarks(entry));
-        return cells;
+/// What the table calls a line.
+pub(super) fn label(row: &Row, entry: &Entry) -> String {
+    match row.variants.get(entry.variant).map_or("", |variant| variant.label) {
+        "" => entry.peer.name.clone(),
+        label => format!("{}, {label}", entry.peer.name),
     }
-    let costs = || entry.samples.iter().map(|s| s.cost_us);
-    let spread = format!("{:.2}–{:.2}", costs().fold(f64::MAX, f64::min), costs().fold(0.0, f64::max));
-    let busy = format!(
-        "{:.0} % / {:.0} %",
-        100.0 * middle(entry, |s| s.proxy_core),
-        100.0 * middle(entry, |s| s.load_core)
-    );
-    vec![
-        entry.peer.name.clone(),
-        format!("{:.2}", cost(entry)),
-        spread,
-        best.map_or("–".to_owned(), |best| format!("{:.2}", cost(entry) / best)),
-        format!("{:.0}", middle(entry, |s| s.requests_per_s)),
-        format!("{:.0}", middle(entry, |s| s.mib_per_s)),
-        format!("{:.2}", middle(entry, |s| s.p50_ms)),
-        format!("{:.2}", middle(entry, |s| s.p99_ms)),
-        format!("{:.2}", middle(entry, |s| s.p999_ms)),
-        format!("{:.1}", middle(entry, |s| s.peak_mib)),
-        busy,
-        remarks(entry),
-    ]
+}
+
+/// Which columns a row's table has.
+#[derive(Debug)]
+struct Shape<'a> {
+    row: &'a Row,
+    grows: bool,
+    busy: bool,
+    calls: bool,
+}
+
+impl Shape<'_> {
+    fn head(&self) -> Vec<String> {
+        let (first, others) = self.columns();
+        let mut head = vec!["proxy", first.head, "spread", "× best peer"];
+        head.extend(self.grows.then_some("× its smallest"));
+        head.extend(others.iter().map(|column| column.head));
+        head.extend(self.busy.then_some("cores busy"));
+        head.extend(self.calls.then_some("calls/request"));
+        head.push("remarks");
+        head.into_iter().map(str::to_owned).collect()
+    }
+
+    fn columns(&self) -> (Column, &[Column]) {
+        const NOTHING: Column = Column { head: "", digits: 0 };
+        self.row.columns.split_first().map_or((NOTHING, &[]), |(first, others)| (*first, others))
+    }
+
+    fn cells(&self, entry: &Entry, all: &[Entry]) -> Vec<String> {
+        let mut cells = vec![label(self.row, entry)];
+        if entry.samples.is_empty() {
+            cells.resize(self.head().len() - 1, NONE.to_owned());
+            cells.push(remarks(entry));
+            return cells;
+        }
+        let (first, others) = self.columns();
+        let print = |number: usize, column: &Column| format!("{:.*}", column.digits, figure(entry, number));
+        let values = || entry.samples.iter().filter_map(|sample| sample.values.first().copied());
+        let (low, high) =
+            (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+        cells.push(print(0, &first));
+        cells.push(format!("{low:.0$}–{high:.0$}", first.digits));
+        cells.push(ratio(figure(entry, 0), best_peer(all, entry.variant, 0)));
+        if self.grows {
+            let smallest = all.iter().find(|e| e.peer.name == entry.peer.name && !e.samples.is_empty());
+            cells.push(ratio(figure(entry, 0), smallest.map(|entry| figure(entry, 0))));
+        }
+        cells.extend(others.iter().enumerate().map(|(number, column)| print(number + 1, column)));
+        if self.busy {
+            cells.push(busy(entry).map_or(NONE.to_owned(), |busy| {
+                format!("{:.0} % / {:.0} %", 100.0 * busy.proxy_cores, 100.0 * busy.load_cores)
+            }));
+        }
+        if self.calls {
+            cells.push(entry.calls.as_ref().map_or(NONE.to_owned(), |calls| format!("{:.2}", calls.total())));
+        }
+        cells.push(remarks(entry));
+        cells
+    }
+}
+
+/// A ratio says nothing when the other side is nothing, or less.
+fn ratio(figure: f64, to: Option<f64>) -> String {
+    to.filter(|to| *to > 0.0).map_or(NONE.to_owned(), |to| format!("{:.2}", figure / to))
+}
+
+fn busy(entry: &Entry) -> Option<Busy> {
+    let all: Vec<Busy> = entry.samples.iter().filter_map(|sample| sample.busy).collect();
+    let middle = |of: fn(&Busy) -> f64| median(all.iter().map(of));
+    Some(Busy {
+        proxy_share: middle(|b| b.proxy_share),
+        proxy_cores: middle(|b| b.proxy_cores),
+        load_cores: middle(|b| b.load_cores),
+        shared: all.first()?.shared,
+    })
 }
 
 /// What a reader must know before quoting the figures.
 fn remarks(entry: &Entry) -> String {
     let mut remarks: Vec<String> = entry.skipped.iter().map(|reason| format!("skipped: {reason}")).collect();
     remarks.extend(entry.trouble.iter().map(|message| format!("FAILED: {message}")));
-    let errors: u64 = entry.samples.iter().map(|s| s.errors).sum();
+    let errors: u64 = entry.samples.iter().map(|s: &Sample| s.errors).sum();
     if errors > 0 {
         remarks.push(format!("{errors} ERRORS"));
     }
-    if !entry.samples.is_empty() {
-        let (proxy, load) = (middle(entry, |s| s.proxy_core), middle(entry, |s| s.load_core));
-        if proxy < FULL {
-            let limit =
-                if load >= FULL { "origin or load generator is" } else { "neither core is full: waiting is" };
-            remarks.push(format!("{limit} the limit"));
+    if let Some(busy) = busy(entry).filter(|busy| !busy.shared) {
+        if busy.load_cores >= FULL && busy.proxy_cores < FULL {
+            remarks.push("origin or load generator is the limit".to_owned());
         }
-        let others = proxy - middle(entry, |s| s.proxy_share);
+        let others = busy.proxy_cores - busy.proxy_share;
         if others > NOISE {
             remarks.push(format!("{:.0} % of its core went to others", others * 100.0));
         }
@@ -106,6 +147,11 @@ fn remarks(entry: &Entry) -> String {
 }
 
 impl Table {
+    /// Lines of cells, the head first, all of one length.
+    pub(super) fn new(lines: Vec<Vec<String>>) -> Self {
+        Self(lines)
+    }
+
     /// Aligned columns: the first and the last to the left, figures to the right.
     pub(super) fn text(&self) -> String {
         let columns = self.0.first().map_or(0, Vec::len);
@@ -141,62 +187,93 @@ impl Table {
 mod tests {
     use super::*;
     use crate::bench::peers::Peer;
+    use crate::bench::rows;
+    use crate::bench::syscalls::Calls;
 
-    fn entry(name: &str, costs: &[f64]) -> Entry {
+    const BUSY: Busy = Busy { proxy_share: 0.97, proxy_cores: 0.99, load_cores: 0.7, shared: false };
+
+    fn entry(name: &str, variant: usize, costs: &[f64]) -> Entry {
         let sample = |cost: &f64| Sample {
-            cost_us: *cost,
-            requests_per_s: 1000.0,
-            proxy_share: 0.97,
-            proxy_core: 0.99,
-            load_core: 0.7,
-            ..Sample::default()
+            values: vec![*cost, 1000.0, 1.0, 0.5, 0.6, 0.7, 8.0],
+            busy: Some(BUSY),
+            errors: 0,
         };
-        Entry {
-            peer: Peer::named(name),
-            samples: costs.iter().map(sample).collect(),
-            skipped: None,
-            trouble: None,
-        }
+        let samples = costs.iter().map(sample).collect();
+        Entry { peer: Peer::named(name), variant, samples, skipped: None, trouble: None, calls: None }
+    }
+
+    fn row(name: &str) -> &'static Row {
+        rows::ALL.iter().find(|row| row.name == name).unwrap()
+    }
+
+    fn column(table: &Table, head: &str) -> Vec<String> {
+        let at = table.0[0].iter().position(|cell| cell == head).unwrap();
+        table.0[1..].iter().map(|line| line[at].clone()).collect()
     }
 
     #[test]
     fn ratios_are_to_the_best_peer_and_not_to_ourselves() {
-        let table = of(&[
-            entry("evenkeel", &[8.0, 9.0, 7.0]),
-            entry("haproxy", &[20.0]),
-            entry("nginx", &[10.0, 12.0]),
-        ]);
-        let ratios: Vec<&str> = table.0.iter().skip(1).map(|row| &*row[3]).collect();
-        assert_eq!(ratios, ["0.73", "1.82", "1.00"]);
+        let entries = [
+            entry("evenkeel", 0, &[8.0, 9.0, 7.0]),
+            entry("haproxy", 0, &[20.0]),
+            entry("nginx", 0, &[10.0, 12.0]),
+        ];
+        let table = of(row("http1"), &entries);
+        assert_eq!(column(&table, "× best peer"), ["0.73", "1.82", "1.00"]);
         assert_eq!(table.0[1][1..3], ["8.00", "7.00–9.00"]);
-        assert_eq!(of(&[entry("evenkeel", &[8.0])]).0[1][3], "–");
+        assert_eq!(column(&of(row("http1"), &entries[..1]), "× best peer"), ["–"]);
+        assert_eq!(ratio(1.0, Some(-0.1)), "–");
+    }
+
+    #[test]
+    fn sizes_are_compared_with_the_same_size_and_with_the_smallest() {
+        let entries = [
+            entry("evenkeel", 0, &[8.0]),
+            entry("nginx", 0, &[10.0]),
+            entry("evenkeel", 2, &[9.0]),
+            entry("nginx", 2, &[30.0]),
+        ];
+        let table = of(row("targets"), &entries);
+        assert_eq!(column(&table, "× best peer"), ["0.80", "1.00", "0.30", "1.00"]);
+        assert_eq!(column(&table, "× its smallest"), ["1.00", "1.00", "1.12", "3.00"]);
+        assert_eq!(column(&table, "proxy")[2], "evenkeel, 10,000 targets");
+    }
+
+    #[test]
+    fn calls_have_a_column_when_they_were_counted() {
+        let mut counted = entry("nginx", 0, &[1.0]);
+        counted.calls = Some(Calls::default());
+        let table = of(row("http1"), &[counted, entry("haproxy", 0, &[1.0])]);
+        assert_eq!(column(&table, "calls/request"), ["0.00", "–"]);
     }
 
     #[test]
     fn remarks_name_the_limit_the_noise_and_the_errors() {
         let with = |change: &dyn Fn(&mut Sample)| {
-            let mut entry = entry("nginx", &[1.0]);
+            let mut entry = entry("nginx", 0, &[1.0]);
             entry.samples.iter_mut().for_each(change);
             remarks(&entry)
         };
         assert_eq!(with(&|_| ()), "");
         assert_eq!(with(&|s| s.errors = 3), "3 ERRORS");
-        let mut failed = entry("nginx", &[]);
+        let mut failed = entry("nginx", 0, &[]);
         failed.trouble = Some("it ended:\n  a|b".to_owned());
         assert_eq!(remarks(&failed), "FAILED: it ended: a/b");
-        assert_eq!(with(&|s| s.proxy_share = 0.5), "49 % of its core went to others");
-        let limited =
-            |load: f64| with(&move |s| (s.proxy_core, s.proxy_share, s.load_core) = (0.6, 0.6, load));
-        assert_eq!(limited(1.0), "origin or load generator is the limit");
-        assert_eq!(limited(0.5), "neither core is full: waiting is the limit");
+        assert_eq!(
+            with(&|s| s.busy = Some(Busy { proxy_share: 0.5, ..BUSY })),
+            "49 % of its core went to others"
+        );
+        let limit = Busy { proxy_share: 0.6, proxy_cores: 0.6, load_cores: 1.0, shared: false };
+        assert_eq!(with(&|s| s.busy = Some(limit)), "origin or load generator is the limit");
+        assert_eq!(with(&|s| s.busy = Some(Busy { shared: true, ..limit })), "");
     }
 
     #[test]
     fn a_peer_without_figures_says_why() {
-        let mut skipped = entry("nginx", &[]);
+        let mut skipped = entry("nginx", 0, &[]);
         skipped.skipped = Some("no stream".to_owned());
-        let table = of(&[skipped]);
-        assert_eq!(table.0[1].len(), HEAD.len());
+        let table = of(row("http1"), &[skipped]);
+        assert_eq!(table.0[1].len(), table.0[0].len());
         assert!(table.text().lines().last().unwrap().ends_with("–  skipped: no stream"));
     }
 

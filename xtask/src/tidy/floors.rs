@@ -80,6 +80,7 @@ const HOUSE: &[(&str, Floor, External)] = &[
     ),
     ("evenkeel", Number(5), Any),
     ("testkit", Tests, Any),
+    ("benches", Tests, Any),
     ("xtask", Outside, Only(&["serde_json"])),
 ];
 

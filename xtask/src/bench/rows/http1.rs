@@ -1,15 +1,15 @@
 //! The row that every other one is a variation of.
 
-use super::Row;
+use super::{Aim, Row, Variant, Work};
+use crate::bench::closed_loop;
 
 pub(crate) const ROW: Row = Row {
     name: "http1",
     title: "HTTP/1.1, keep-alive",
     about: "64 client connections, 128-byte body, access log off; connections kept open on both sides.",
-    tcp: false,
-    access_log: false,
-    body: 128,
-    connections: 64,
-    close: false,
-    aim: 0.85,
+    variants: &Variant::only(Work::PLAIN),
+    columns: closed_loop::COLUMNS,
+    aims: &[Aim::OfBestPeer(0, 0.85)],
+    measure: closed_loop::measure,
+    calls: Some(closed_loop::calls),
 };
