@@ -164,6 +164,13 @@ pub struct Asked {
     path: String,
 }
 
+impl Asked {
+    /// A plain `GET`.
+    pub fn new(host: &str, path: &str) -> Self {
+        Self { host: host.to_owned(), path: path.to_owned() }
+    }
+}
+
 impl Request for Asked {
     fn host(&self) -> &str {
         &self.host
@@ -196,7 +203,7 @@ pub fn asked(routes: usize) -> Vec<Asked> {
     let ask = |index: usize| {
         let (host, path) = (index / 10, index % 10);
         let path = if path == 0 { "/exact/page".to_owned() } else { format!("/app-{path}/v1/items/4711") };
-        Asked { host: format!("host-{host}.example"), path }
+        Asked::new(&format!("host-{host}.example"), &path)
     };
     let mut all: Vec<Asked> = (0..routes).map(ask).collect();
     for index in (1..all.len()).rev() {

@@ -13,7 +13,7 @@ use crate::talk::{Client, PATIENCE, counted, get, says_close, verdict};
 /// A listener of which everything can go wrong, and which writes down what did.
 fn strict(targets: &[String], more: &str) -> Evenkeel {
     let limits = "[listener.web.http]\nmax_head_bytes = \"1KiB\"\nmax_headers = 10\nmax_target_bytes = 64\n\
-        max_body_bytes = 10\n[listener.web.timeouts]\nheader = \"200ms\"\nbody = \"200ms\"\nresponse = \"200ms\"\n";
+        max_body_bytes = 10\n[listener.web.timeouts]\nheader = \"200ms\"\nbody = \"200ms\"\nresponse = \"1s\"\n";
     let log = "[access_log]\npath = \"{dir}/access.log\"\n";
     start(&http(targets, &format!("{more}\n{limits}{log}")))
 }

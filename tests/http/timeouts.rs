@@ -10,7 +10,7 @@ use crate::talk::{Client, PATIENCE, RawOrigin, assert_quiet, counted, get, says_
 
 /// Every deadline but the one under test is far away.
 fn with(origin: &impl std::fmt::Display, phase: &str) -> Evenkeel {
-    start(&http(&[origin], &format!("[listener.web.timeouts]\n{phase} = \"300ms\"\n")))
+    start(&http(&[origin], &format!("[listener.web.timeouts]\n{phase} = \"500ms\"\n")))
 }
 
 /// For what must not be late: even a busy machine wakes a thread within a second.
@@ -18,11 +18,11 @@ fn with_a_second(origin: &impl std::fmt::Display, phase: &str) -> Evenkeel {
     start(&http(&[origin], &format!("[listener.web.timeouts]\n{phase} = \"1s\"\n")))
 }
 
-/// It took the deadline of 300 ms, and not much more, even on a busy machine.
+/// It took the deadline of half a second, and not much more, even on a busy machine.
 #[track_caller]
 fn assert_in_time(begun: Instant) {
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(295) && took < Duration::from_secs(3), "it took {took:?}");
+    assert!(took >= Duration::from_millis(495) && took < Duration::from_secs(3), "it took {took:?}");
 }
 
 #[test]
@@ -30,10 +30,13 @@ fn rule_06_a_head_that_does_not_arrive_is_a_408() {
     let origin = Origin::start("a");
     let proxy = with(origin.addr(), "header");
     let whole = "GET / HTTP/1.1\r\nhost: a.example\r\nx-more: and more\r\n\r\n";
-    for part in [1, 3, 14, 16, 20, whole.len() - 1] {
+    let slow = [1, 3, 14, 16, 20, whole.len() - 1].map(|part| {
         let mut client = Client::connect(proxy.listener_addr("web"));
         let begun = Instant::now();
         client.send(&whole[..part]);
+        (client, begun, part)
+    });
+    for (mut client, begun, part) in slow {
         let refusal = client.answer("GET");
         assert_in_time(begun);
         assert_eq!(verdict(&refusal), (408, "header-timeout"), "{part} bytes");
@@ -80,7 +83,7 @@ fn rule_06_a_body_that_stalls_is_a_408() {
     let origin = Origin::start("a");
     let proxy = with(origin.addr(), "body");
     let chunked = "transfer-encoding: chunked\r\n\r\n";
-    for (framing, part) in [
+    let stalling = [
         ("content-length: 10\r\n\r\n", ""),
         ("content-length: 10\r\n\r\n", "half"),
         (chunked, ""),
@@ -91,10 +94,14 @@ fn rule_06_a_body_that_stalls_is_a_408() {
         (chunked, "5\r\nhello\r\n"),
         (chunked, "5\r\nhello\r\n0\r\n"),
         (chunked, "5\r\nhello\r\n0\r\nx-sum: 1\r\n"),
-    ] {
+    ]
+    .map(|(framing, part)| {
         let mut client = Client::connect(proxy.listener_addr("web"));
         let begun = Instant::now();
         client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}{part}"));
+        (client, begun, framing, part)
+    });
+    for (mut client, begun, framing, part) in stalling {
         let refusal = client.answer("POST");
         assert_in_time(begun);
         assert_eq!(verdict(&refusal), (408, "body-timeout"), "{framing:?} {part:?}");
@@ -130,13 +137,13 @@ fn rule_06_each_head_has_its_own_deadline_and_no_other_phase_has_it() {
     ] {
         client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n"));
         for byte in body.bytes() {
-            std::thread::sleep(Duration::from_millis(40));
+            std::thread::sleep(Duration::from_millis(60));
             client.send([byte]);
         }
         assert_eq!(client.answer("POST").status, 200, "{framing}: a body is no head");
     }
     // Neither the body's time nor the bytes of its last chunk count for the head that follows.
-    for pause in [0, 400] {
+    for pause in [0, 700] {
         let mut client = Client::connect(proxy.listener_addr("web"));
         client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n");
         std::thread::sleep(Duration::from_millis(pause));
@@ -153,14 +160,15 @@ fn rule_06_a_target_that_does_not_answer_is_a_504() {
     let origin = Origin::start("a");
     let proxy = start(&http(
         &[origin.addr()],
-        "retry = { attempts = 0 }\n[listener.web.timeouts]\nresponse = \"300ms\"\n",
+        "retry = { attempts = 0 }\n[listener.web.timeouts]\nresponse = \"1s\"\n",
     ));
     let mut client = Client::connect(proxy.listener_addr("web"));
     for hang in [Hang::Answer, Hang::Read] {
         origin.set(|b| b.hang = Some(hang));
         let begun = Instant::now();
         assert_eq!(verdict(&client.get("/late")), (504, "request-timeout"), "{hang:?}");
-        assert_in_time(begun);
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(950) && took < Duration::from_secs(4), "{took:?}");
         origin.set(|b| b.hang = None);
         client.assert_usable();
     }
@@ -186,7 +194,7 @@ fn rule_06_dripping_an_answers_head_does_not_extend_its_deadline() {
     let answer = Client::connect(proxy.listener_addr("web")).get("/");
     assert_eq!(verdict(&answer), (504, "request-timeout"));
     let took = begun.elapsed();
-    assert!(took < Duration::from_secs(4), "three tries at most, of 300 ms each: {took:?}");
+    assert!(took < Duration::from_secs(4), "three tries at most, of half a second each: {took:?}");
 }
 
 #[test]

@@ -156,12 +156,12 @@ fn an_upgrade_is_only_what_connection_says_it_is() {
 #[test]
 fn a_switched_connection_outlives_every_deadline_of_a_request() {
     let origin = Origin::start("a");
-    let deadlines = "[listener.web.timeouts]\nheader = \"300ms\"\nbody = \"300ms\"\nresponse = \"300ms\"\n\
-                     write = \"300ms\"\nkeep_alive = \"300ms\"\n";
+    let deadlines = "[listener.web.timeouts]\nheader = \"1s\"\nbody = \"1s\"\nresponse = \"1s\"\nwrite = \"1s\"\n\
+                     keep_alive = \"1s\"\n";
     let proxy = start(&http(&[origin.addr()], deadlines));
     let mut socket = WebSocket::connect(proxy.listener_addr("web"), "/ws", PATIENCE).unwrap();
     for turn in 0..2 {
-        std::thread::sleep(Duration::from_millis(700));
+        std::thread::sleep(Duration::from_millis(1_500));
         socket.send("still here?").unwrap();
         assert_eq!(socket.receive().as_deref(), Ok("still here?"), "turn {turn}");
     }

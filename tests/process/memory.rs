@@ -67,17 +67,13 @@ fn pour(out: &mut impl Write, bytes: u64) -> std::io::Result<()> {
 
 /// Reads what `pour` wrote; returns how much was right.
 fn drain(from: &mut impl Read, bytes: u64) -> std::io::Result<u64> {
-    let mut piece = vec![0; 64 << 10];
+    let (mut piece, mut wanted) = (vec![0; 64 << 10], vec![b'x'; 64 << 10]);
     let mut right = 0;
     for number in 0..bytes.div_ceil(piece.len() as u64) {
         let left = (bytes - number * piece.len() as u64).min(piece.len() as u64) as usize;
         from.read_exact(&mut piece[..left])?;
-        let numbered = left < 8 || piece[..8] == number.to_be_bytes();
-        right += if numbered && piece[left.min(8)..left].iter().all(|byte| *byte == b'x') {
-            left as u64
-        } else {
-            0
-        };
+        wanted[..8].copy_from_slice(&number.to_be_bytes());
+        right += if piece[..left] == wanted[..left] { left as u64 } else { 0 };
     }
     Ok(right)
 }
@@ -257,17 +253,31 @@ fn f36_clients_beyond_the_memory_are_refused_before_the_kernel_ends_us() {
         let mut stream = client(web);
         write!(stream, "GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", 100 * MIB).unwrap();
         let head = read_head(&mut stream).unwrap_or_else(|error| {
-            panic!("{error} with {} clients held and {refused} refused; ended: {:?}", held.len(), proxy.exited())
+            panic!(
+                "{error} with {} clients held and {refused} refused; ended: {:?}",
+                held.len(),
+                proxy.exited()
+            )
         });
         if head.starts_with("http/1.1 200") {
             held.push(stream);
         } else {
-            assert!(head.starts_with("http/1.1 503") && head.contains("x-evenkeel-reason: overloaded"), "{head}");
+            assert!(
+                head.starts_with("http/1.1 503") && head.contains("x-evenkeel-reason: overloaded"),
+                "{head}"
+            );
             refused += 1;
         }
     }
-    println!("F36: {} clients held, {refused} refused", held.len());
+    println!("F36: {} clients held in 64 MiB, {refused} refused", held.len());
     assert!(refused > 0 && proxy.exited().is_none());
+    let line = proxy.wait_stderr("new work is refused (overloaded)", Duration::from_secs(5));
+    assert!(line.is_some_and(|line| line.contains("64 MiB")), "{}", proxy.stderr());
     drop(held);
+    assert!(
+        proxy.wait_stderr("new work is taken again", Duration::from_secs(10)).is_some(),
+        "{}",
+        proxy.stderr()
+    );
     both_ways(web, MIB);
 }

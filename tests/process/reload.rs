@@ -138,7 +138,7 @@ fn f21_two_hundred_reloads_under_load_lose_no_request_and_cut_no_websocket() {
         methods: vec!["GET", "POST"],
         body_bytes: 700,
         path: "/jobs/x".into(),
-        pause: Duration::from_millis(2),
+        pause: Duration::from_millis(1),
         ..LoadPlan::default()
     };
     let http = Load::start(proxy.listener_addr("web"), plan.clone());
@@ -162,7 +162,7 @@ fn f21_two_hundred_reloads_under_load_lose_no_request_and_cut_no_websocket() {
             }
         }
         wait_published(&proxy, before);
-        http.wait_answers(20);
+        http.wait_answers(15);
         let web = listener(&proxy, "web");
         assert_eq!(number(&web["max_connections"]), 1000 + n as u64, "reload {n} was not adopted");
         let now = number(&web["requests"]);

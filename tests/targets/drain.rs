@@ -43,7 +43,6 @@ fn f28_a_server_that_is_drained_before_it_stops_loses_nothing() {
 
 /// While a queue waits for each target, too.
 #[test]
-#[ignore = "bug: a queued request keeps its snapshot, so a drained target gets work from the queue after it was idle"]
 fn f28_a_saturated_server_that_is_drained_before_it_stops_loses_nothing() {
     let mut origins = ["a", "b"].map(Origin::start);
     let limited = |origin: &Origin| format!("{{ address = \"{}\", max_connections = 2 }}", origin.addr());
@@ -67,7 +66,6 @@ fn f28_a_saturated_server_that_is_drained_before_it_stops_loses_nothing() {
 
 /// Who waits holds the pool as it was when it came.
 #[test]
-#[ignore = "bug: a queued request keeps its snapshot, so a drained or disabled target gets work from the queue"]
 fn who_waits_in_the_queue_of_a_drained_target_goes_elsewhere() {
     for state in ["draining", "disabled"] {
         let origins = ["a", "b"].map(Origin::start);
@@ -88,7 +86,6 @@ fn who_waits_in_the_queue_of_a_drained_target_goes_elsewhere() {
 
 /// A target that comes while others wait for places takes its share of them.
 #[test]
-#[ignore = "bug: a queued request keeps its snapshot, so a target that is added does not help it"]
 fn who_waits_is_served_by_a_target_that_is_added() {
     let origins = ["a", "b"].map(Origin::start);
     origins[0].set(|o| o.hang = Some(Hang::Answer));

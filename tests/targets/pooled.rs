@@ -1,8 +1,9 @@
 //! F08, F09: kept connections to servers that the server has closed, or is closing just now.
 
+use evenkeel_api::Listener;
 use evenkeel_testkit::{ClientJournal, Load, LoadPlan, Origin, OriginJournal, TempDir, judge};
 
-use crate::kit::{ms, one_worker, quoted, target};
+use crate::kit::{ms, one_worker, quoted, read, target};
 use crate::support::start;
 
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "HEAD"];
@@ -29,6 +30,7 @@ fn f08_idle_connections_that_were_reset_or_closed_are_replaced_silently() {
             if round % 2 == 0 { origin.reset_connections() } else { origin.close_connections() }
         }
     }
+    println!("{:?}", read::<Vec<Listener>>(&proxy, "/api/v1/listeners")[0].reasons);
     judge(&client, &[a.journal(), b.journal()]).assert_all_answered("F08");
     for origin in [&a, &b] {
         let seen = target(&proxy, origin.addr());

@@ -1,18 +1,18 @@
 //! Every byte arrives, once and in order: any size, both ways at once, copied and spliced, in bounded memory.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use evenkeel_base::SplitMix64;
 use evenkeel_testkit::{Evenkeel, Stream, wait_until};
 
 use crate::peers::{
-    End, PATIENCE, Server, ask, connect, ended, in_flight, line, listener, read_to_end, receive, receive_all,
-    send,
+    End, Noise, PATIENCE, Server, ask, connect, ended, in_flight, line, listener, read_to_end, receive,
+    receive_all, send,
 };
 use crate::support::{start, tcp};
 
@@ -151,7 +151,6 @@ fn a_long_flow_is_spliced_and_gives_its_pipe_back() {
     let server = Server::start(move |mut call| {
         let half = receive(&mut call.stream, 1, 8 * MIB);
         let _ = may_go.lock().unwrap().recv();
-        // The same noise once more, so that the second half can be checked by itself.
         let _ = tell.send(half.and_then(|()| receive_all(&mut call.stream, 2, 32 * MIB)));
     });
     let proxy = start(&tcp(&[server.addr()], ""));
@@ -200,30 +199,29 @@ fn clients_that_do_not_read_hold_the_server_back_in_bounded_memory() {
     let server = Server::start(move |mut call| drop(send(&mut call.stream, 1, 64 * MIB)));
     let proxy = start(&tcp(&[server.addr()], ""));
     let addr = proxy.listener_addr("web");
-    let mut clients: Vec<Stream> = (0..100).map(|_| connect(addr)).collect();
+    // Twenty times what we may hold; more would fill what the kernel has for all sockets of the machine.
+    let mut clients: Vec<Stream> = (0..20).map(|_| connect(addr)).collect();
     for client in &mut clients {
         assert_eq!(receive(client, 1, 64 * KIB), Ok(()));
     }
-    // What a hundred connections hold in the kernel's buffers does not grow any more.
     let moved = || listener(&proxy)["bytes_out"].as_u64();
     wait_until("the flows to stand still", PATIENCE, || {
         let before = moved();
-        thread::sleep(std::time::Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200));
         moved() == before
     });
-    assert!(moved() < Some(100 * 64 * MIB), "nobody was held back");
+    assert!(moved() < Some(20 * 64 * MIB), "nobody was held back");
     let peak = peak_memory_bytes(&proxy);
     assert!(peak < 64 * MIB, "{peak} bytes of memory for {} clients that do not read", clients.len());
     // One of them reads on, and gets all the rest.
-    let mut reader = clients.swap_remove(50);
-    let mut rest = crate::peers::Noise::new(1, 64 * MIB).bytes().split_off((64 * KIB) as usize);
+    let mut reader = clients.swap_remove(10);
+    let rest = Noise::new(1, 64 * MIB).bytes().split_off((64 * KIB) as usize);
     let mut came = vec![0; rest.len()];
-    std::io::Read::read_exact(&mut reader, &mut came).unwrap();
+    reader.read_exact(&mut came).unwrap();
     assert!(came == rest, "a byte differs");
-    rest.clear();
     drop(clients);
-    wait_until("the other 99 to end", PATIENCE, || {
-        ended(&proxy, "client-reset") + ended(&proxy, "client-closed") == 99
+    wait_until("the others to end", PATIENCE, || {
+        ended(&proxy, "client-reset") + ended(&proxy, "client-closed") == 19
     });
 }
 

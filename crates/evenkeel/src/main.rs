@@ -16,6 +16,7 @@ mod exit;
 mod fake_api;
 mod listeners;
 mod logs;
+mod memory;
 mod pid_file;
 mod process;
 mod screen;

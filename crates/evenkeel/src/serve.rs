@@ -16,7 +16,7 @@ use crate::listeners::Listeners;
 use crate::process::Process;
 use crate::source::{LoadError, load_file};
 use crate::worker::{self, Command};
-use crate::{control, logs, pid_file, screen, stop, watch};
+use crate::{control, logs, memory, pid_file, screen, stop, watch};
 
 /// Longest time that start-up waits for names to resolve; what has no answer by then is marked, and served when
 /// it has.
@@ -89,6 +89,7 @@ async fn serve(config: Config, path: Option<PathBuf>) -> Exit {
         return fail(&error.to_string());
     }
     tokio::spawn(logs::tell_events(Arc::clone(&registry)));
+    tokio::spawn(memory::watch(Arc::clone(&registry)));
     tokio::spawn(evenkeel_probe::run(Arc::clone(&registry), seed));
     tokio::spawn(evenkeel_discover::run(Arc::clone(&registry)));
     let admin_address = admin.as_ref().map(|(_, address)| address.clone());

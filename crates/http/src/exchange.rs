@@ -93,8 +93,26 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         }
     }
 
-    /// Tries targets until one answers, or none is left to try.
+    /// Forwards to the pool; one that is built anew while the request waits in its queue is looked up again, so that
+    /// who waits neither goes to a target that drains nor past one that has come.
     async fn forward(&mut self, pool: &Arc<Pool>) -> Next {
+        let mut newer: Option<Arc<Pool>> = None;
+        loop {
+            if let Some(next) = self.forward_to(newer.as_ref().unwrap_or(pool)).await {
+                return next;
+            }
+            newer = self.admitted.worker.pool(pool.name());
+            if newer.is_none() {
+                return self.refuse(Reason::NoTarget).await;
+            }
+        }
+    }
+
+    /// Tries targets until one answers, or none is left to try. `None`: the pool has been built anew.
+    async fn forward_to(&mut self, pool: &Arc<Pool>) -> Option<Next> {
+        if self.admitted.worker.is_short_of_memory() {
+            return Some(self.refuse(Reason::Overloaded).await);
+        }
         if self.admitted.worker.log.is_on() {
             self.course.pool = Some(Arc::clone(pool));
         }
@@ -102,8 +120,8 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let mut last = None;
         loop {
             let lease = match self.lease(pool, &tried).await {
-                Ok(lease) => lease,
-                Err(reason) => return self.refuse(last.unwrap_or(reason)).await,
+                Ok(lease) => lease?,
+                Err(reason) => return Some(self.refuse(last.unwrap_or(reason)).await),
             };
             self.admitted.live.set_target(Some(lease.target().id));
             if self.admitted.worker.log.is_on() {
@@ -111,19 +129,19 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             }
             self.course.attempts += 1;
             let trouble = match self.try_target(pool, &lease, &tried).await {
-                Outcome::Over(next) => return next,
+                Outcome::Over(next) => return Some(next),
                 Outcome::Failed(trouble) => trouble,
             };
             match trouble {
-                Trouble::Client(reason) => return self.refuse(reason).await,
-                Trouble::Gone(reason) => return self.gone(reason),
+                Trouble::Client(reason) => return Some(self.refuse(reason).await),
+                Trouble::Gone(reason) => return Some(self.gone(reason)),
                 Trouble::Target { reason, .. } => {
                     tried.add(lease.slot());
                     if reason != Reason::TargetFailed {
                         lease.failed(reason);
                     }
                     if !self.may_retry(pool, trouble, &tried) {
-                        return self.refuse(reason).await;
+                        return Some(self.refuse(reason).await);
                     }
                     lease.cell().retries.add(1);
                     last = Some(reason);
@@ -132,13 +150,14 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         }
     }
 
-    async fn lease<'p>(&mut self, pool: &'p Pool, tried: &Tried) -> Result<Lease<'p>, Reason> {
+    async fn lease<'p>(&mut self, pool: &'p Pool, tried: &Tried) -> Result<Option<Lease<'p>>, Reason> {
         let caller = self.admitted.worker.caller(self.admitted.live.client, self.started.into_std());
         match pool.lease(&caller, tried)? {
-            Turn::Now(lease) => Ok(lease),
+            Turn::Now(lease) => Ok(Some(lease)),
             Turn::Wait(place) => {
                 let asked = Instant::now();
-                let waited = rt::timeout(pool.config.limits.queue_timeout, place.next(&caller, tried)).await;
+                let patience = pool.config.limits.queue_timeout.saturating_sub(self.course.queued);
+                let waited = rt::timeout(patience, place.next(&caller, tried)).await;
                 self.course.queued += asked.elapsed();
                 waited.unwrap_or(Err(Reason::QueueTimeout))
             }

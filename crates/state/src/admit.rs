@@ -56,6 +56,8 @@ impl Worker {
         cell.accepted.add(1);
         let refused = if !view.config.access.admits(client.ip()) {
             Some(Reason::AddressDenied)
+        } else if self.is_short_of_memory() {
+            Some(Reason::Overloaded)
         } else if !view.live.enter(view.config.max_connections) {
             Some(Reason::ListenerFull)
         } else {

@@ -171,15 +171,21 @@ impl Pool {
 impl<'p> Waiting<'p> {
     /// Waits for a place. First come, first served, but for a place that a newcomer took in between, and for one
     /// at a target that this request has tried already: the ring is passed on then, once by each who waits.
-    pub async fn next(&self, caller: &Caller, tried: &Tried) -> Result<Lease<'p>, Reason> {
+    ///
+    /// `None`: the pool has been built anew meanwhile – a target came, went or drains – so the caller looks it up
+    /// again (see [`Worker::pool`](crate::Worker::pool)) and asks the new one.
+    pub async fn next(&self, caller: &Caller, tried: &Tried) -> Result<Option<Lease<'p>>, Reason> {
         let mut passed_on = self.pool.live.rings.load(SeqCst);
         loop {
             let freed = self.pool.live.freed.notified();
             let mut freed = std::pin::pin!(freed);
             // In line before looking: a place freed from here on is not missed.
             freed.as_mut().enable();
+            if self.pool.live.version.load(SeqCst) != self.pool.version {
+                return Ok(None);
+            }
             match self.pool.choose(caller, tried) {
-                Ok(lease) => return Ok(lease),
+                Ok(lease) => return Ok(Some(lease)),
                 Err(Refused::NoTarget) => return Err(Reason::NoTarget),
                 Err(Refused::Saturated) => {
                     let ring = self.pool.live.rings.load(SeqCst);

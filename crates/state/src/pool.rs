@@ -1,6 +1,6 @@
 //! A pool as the planes see it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct Pool {
     pub live: Arc<PoolLive>,
     /// Where each client was sent, when the pool has affinity.
     pub clients: Option<Arc<ClientTables>>,
+    /// Counts up each time the pool is built.
+    pub(crate) version: u64,
     /// See [`Target::tier`].
     pub(crate) tiers: [Table; TIERS],
 }
@@ -76,6 +78,8 @@ pub struct PoolLive {
     pub(crate) freed: Notify,
     /// How often it was rung.
     pub(crate) rings: AtomicU64,
+    /// The version that is published now.
+    pub(crate) version: AtomicU64,
     pub(crate) signals: mpsc::Sender<Signal>,
     budget: Mutex<RetryBudget>,
 }
@@ -91,8 +95,16 @@ impl PoolLive {
             waiting: Padded::default(),
             freed: Notify::new(),
             rings: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             signals,
             budget: Mutex::new(RetryBudget::new(budget_percent, FREE_RETRIES_PER_SECOND)),
+        }
+    }
+
+    /// Says that this version of the pool is published: whoever waits by an older one looks it up again.
+    pub(crate) fn published(&self, version: u64) {
+        if self.version.swap(version, SeqCst) != version {
+            self.freed.notify_waiters();
         }
     }
 

@@ -29,7 +29,8 @@ pub(crate) fn build_snapshot(inner: &mut Inner) -> Snapshot {
     };
     let mut pools = HashMap::with_capacity(inner.pools.len());
     for (name, state) in &mut inner.pools {
-        let built = state.built.take().unwrap_or_else(|| Arc::new(build_pool(state, resolve)));
+        let built =
+            state.built.take().unwrap_or_else(|| Arc::new(build_pool(state, resolve, inner.generation)));
         state.built = Some(Arc::clone(&built));
         pools.insert(name.clone(), built);
     }
@@ -65,7 +66,7 @@ fn build_listener(
     }
 }
 
-fn build_pool(state: &PoolState, resolve: impl Fn(&TargetAddr) -> Vec<SocketAddr>) -> Pool {
+fn build_pool(state: &PoolState, resolve: impl Fn(&TargetAddr) -> Vec<SocketAddr>, version: u64) -> Pool {
     let mut targets: Vec<Arc<Target>> = Vec::with_capacity(state.config.targets.len() + 1);
     for config in &state.config.targets {
         let Some(member) = state.members.get(&config.address) else { continue };
@@ -87,6 +88,7 @@ fn build_pool(state: &PoolState, resolve: impl Fn(&TargetAddr) -> Vec<SocketAddr
         targets,
         live: Arc::clone(&state.live),
         clients: state.clients.clone(),
+        version,
         tiers,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -26,6 +26,12 @@ pub struct Snapshot {
     pub listeners: HashMap<ListenerName, Arc<ListenerView>>,
     /// By name.
     pub pools: HashMap<PoolName, Arc<Pool>>,
+}
+
+impl Snapshot {
+    fn tell_who_waits(&self) {
+        self.pools.values().for_each(|pool| pool.live.published(pool.version));
+    }
 }
 
 /// A listener with its routes compiled and its pools at hand.
@@ -126,26 +132,48 @@ impl ListenerLive {
 #[derive(Debug)]
 pub struct Published {
     current: ArcSwap<Snapshot>,
-    generation: Padded<AtomicU64>,
+    signs: Padded<Signs>,
+}
+
+/// What every request looks at: hardly ever written, so that each worker keeps its copy of the line.
+#[derive(Debug, Default)]
+struct Signs {
+    generation: AtomicU64,
+    short_of_memory: AtomicBool,
 }
 
 impl Published {
     pub(crate) fn new(first: Snapshot) -> Self {
-        let generation = Padded(AtomicU64::new(first.generation));
-        Self { current: ArcSwap::from_pointee(first), generation }
+        first.tell_who_waits();
+        let signs = Signs { generation: AtomicU64::new(first.generation), ..Signs::default() };
+        Self { current: ArcSwap::from_pointee(first), signs: Padded(signs) }
     }
 
     pub(crate) fn swap(&self, next: Snapshot) {
         let generation = next.generation;
-        self.current.store(Arc::new(next));
-        self.generation.store(generation, Release);
+        let next = Arc::new(next);
+        self.current.store(Arc::clone(&next));
+        self.signs.generation.store(generation, Release);
+        // Only now: whoever is rung looks the pool up, and must find the new one.
+        next.tell_who_waits();
     }
 
     /// The newest generation: one load of a line that is hardly ever written, so that a worker can keep what it
     /// has until this number differs.
     #[inline]
     pub fn generation(&self) -> u64 {
-        self.generation.load(Acquire)
+        self.signs.generation.load(Acquire)
+    }
+
+    /// Whether memory is about to run out, so that new work is refused.
+    #[inline]
+    pub fn is_short_of_memory(&self) -> bool {
+        self.signs.short_of_memory.load(Relaxed)
+    }
+
+    /// Says so, or that it is over.
+    pub fn set_short_of_memory(&self, is_short: bool) {
+        self.signs.short_of_memory.store(is_short, Relaxed);
     }
 
     /// The current snapshot.

@@ -116,7 +116,7 @@ fn limits_hold_and_a_waiter_gets_the_place_that_is_freed() {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(next.as_mut().poll(&mut cx).is_pending());
         drop(held);
-        assert!(matches!(next.as_mut().poll(&mut cx), Poll::Ready(Ok(_))), "the place was freed");
+        assert!(matches!(next.as_mut().poll(&mut cx), Poll::Ready(Ok(Some(_)))), "the place was freed");
     }
     drop(place);
     assert_eq!(pool.live.waiting(), 0);

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use evenkeel_base::{ClientAddr, ListenerName, SplitMix64, WorkerId};
+use evenkeel_base::{ClientAddr, ListenerName, PoolName, SplitMix64, WorkerId};
 
 use crate::access_log::LogBatch;
 use crate::choose::Caller;
 use crate::connections::Connections;
+use crate::pool::Pool;
 use crate::registry::{Registry, uptime_at};
 use crate::snapshot::{ListenerView, Published};
 
@@ -78,6 +79,11 @@ impl Worker {
         Some(View { generation: self.generation.get(), listener })
     }
 
+    /// The pool as it is now; `None` when the configuration has it no more.
+    pub fn pool(&self, name: &PoolName) -> Option<Arc<Pool>> {
+        self.published.load().pools.get(name).cloned()
+    }
+
     /// Drops what is kept of a listener that has been removed, once its sockets are closed on this worker.
     pub fn forget(&self, name: &ListenerName) {
         if !self.published.load().listeners.contains_key(name) {
@@ -95,6 +101,12 @@ impl Worker {
                 None => view.generation = self.generation.get(),
             }
         }
+    }
+
+    /// Whether memory is about to run out, so that new work is refused.
+    #[inline]
+    pub fn is_short_of_memory(&self) -> bool {
+        self.published.is_short_of_memory()
     }
 
     /// Who asks, with fresh random bits, at this moment.

@@ -27,28 +27,53 @@ pub(crate) async fn serve<D: Dial>(plane: &Plane<D>, mut open: Admitted, mut cli
     let mut course = Course::default();
     let view = open.view.clone();
     // A TCP listener without a pool does not pass the check.
-    let Some(pool) = view.default.as_ref() else { return };
-    open.reason = match connect(plane, pool, &open, &mut course).await {
-        Ok((lease, mut target)) => {
-            let end = carry(plane, &open, &lease, &mut client, &mut target).await;
-            (course.to_target, course.to_client) = (end.to_target, end.to_client);
-            end.reason
+    let Some(mut pool) = view.default.clone() else { return };
+    open.reason = loop {
+        if let Some(reason) = serve_by(plane, &pool, &open, &mut client, &mut course).await {
+            break reason;
         }
-        Err(reason) => {
-            client.reset_on_close();
-            reason
+        // Built anew while the connection waited in its queue: who waits neither goes to a target that drains nor
+        // past one that has come.
+        match open.worker.pool(pool.name()) {
+            Some(newer) => pool = newer,
+            None => break refuse(&client, Reason::NoTarget),
         }
     };
-    log::line(&open, &course, pool, started.elapsed());
+    log::line(&open, &course, &pool, started.elapsed());
+}
+
+/// Connects and carries; `None`: the pool has been built anew.
+async fn serve_by<D: Dial>(
+    plane: &Plane<D>,
+    pool: &Pool,
+    open: &Admitted,
+    client: &mut Stream,
+    course: &mut Course,
+) -> Option<Reason> {
+    match connect(plane, pool, open, course).await {
+        Ok(Some((lease, mut target))) => {
+            let end = carry(plane, open, &lease, client, &mut target).await;
+            (course.to_target, course.to_client) = (end.to_target, end.to_client);
+            Some(end.reason)
+        }
+        Ok(None) => None,
+        Err(reason) => Some(refuse(client, reason)),
+    }
+}
+
+fn refuse(client: &Stream, reason: Reason) -> Reason {
+    client.reset_on_close();
+    reason
 }
 
 /// A lease and a connection. Fails over while there are targets left to try; the client never sees a failed try.
+/// `None`: the pool has been built anew.
 async fn connect<'p, D: Dial>(
     plane: &Plane<D>,
     pool: &'p Pool,
     open: &Admitted,
     course: &mut Course,
-) -> Result<(Lease<'p>, Stream), Reason> {
+) -> Result<Option<(Lease<'p>, Stream)>, Reason> {
     let mut tried = Tried::default();
     let mut last = None;
     loop {
@@ -57,9 +82,14 @@ async fn connect<'p, D: Dial>(
         let lease = match pool.lease(&caller, &tried) {
             Ok(Turn::Now(lease)) => lease,
             Ok(Turn::Wait(place)) => {
-                let waited = rt::timeout(pool.config.limits.queue_timeout, place.next(&caller, &tried)).await;
+                let patience = pool.config.limits.queue_timeout.saturating_sub(course.queued);
+                let waited = rt::timeout(patience, place.next(&caller, &tried)).await;
                 course.queued += asked.elapsed();
-                waited.unwrap_or(Err(Reason::QueueTimeout)).map_err(|reason| last.unwrap_or(reason))?
+                match waited.unwrap_or(Err(Reason::QueueTimeout)) {
+                    Ok(Some(lease)) => lease,
+                    Ok(None) => return Ok(None),
+                    Err(reason) => return Err(last.unwrap_or(reason)),
+                }
             }
             Err(reason) => return Err(last.unwrap_or(reason)),
         };
@@ -70,7 +100,7 @@ async fn connect<'p, D: Dial>(
                 course.connected = dialled.elapsed();
                 course.target = Some(Arc::clone(lease.target()));
                 lease.connected(course.connected.as_micros() as u64);
-                return Ok((lease, stream));
+                return Ok(Some((lease, stream)));
             }
             Err(reason) => {
                 lease.cell().connect_errors.add(1);
