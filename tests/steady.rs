@@ -81,9 +81,12 @@ impl Spent {
         self.allocations.saturating_sub(short.allocations)
     }
 
-    /// Whether there were as many tasks at every look.
-    pub(crate) fn has_steady_tasks(&self) -> bool {
-        !self.alive.is_empty() && self.alive.windows(2).all(|two| two[0] == two[1])
+    /// Fails when there was another task at any look than the connection's and the one that ticks.
+    #[track_caller]
+    pub(crate) fn assert_no_further_task(&self) {
+        assert!(!self.alive.is_empty(), "nobody looked");
+        let most = self.alive.iter().max().unwrap();
+        assert!(self.alive.iter().all(|alive| *alive == 2), "up to {most} tasks for one connection");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use evenkeel_api::TargetState;
 use evenkeel_testkit::{Load, LoadPlan, Origin, Outcome, Rules, judge, judge_by};
 
-use crate::kit::{Caller, assert_refused, eventually, get, ms, pool, target, target_events, wait_state, who};
+use crate::kit::{Caller, assert_refused, eventually, get, ms, pool, target_events, wait_state, who};
 use crate::support::{http, start};
 
 const PROBED: &str = "[pool.app.health]\ncheck = \"http\"\npath = \"/healthz\"\n";

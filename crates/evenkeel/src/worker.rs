@@ -84,6 +84,7 @@ pub(crate) fn start(
 /// What a worker's tasks share.
 struct Data {
     worker: Rc<Worker>,
+    buffers: Buffers,
     tcp: Rc<evenkeel_tcp::Plane<Direct>>,
     http: Rc<evenkeel_http::Plane<Direct>>,
     open: Cell<usize>,
@@ -127,7 +128,8 @@ impl Data {
         Rc::new(Self {
             worker,
             tcp: evenkeel_tcp::Plane::new(buffers.clone(), Direct),
-            http: evenkeel_http::Plane::new(buffers, Direct),
+            http: evenkeel_http::Plane::new(buffers.clone(), Direct),
+            buffers,
             open: Cell::new(0),
             refusals: Cell::new(0),
             closed: rt::Notify::new(),
@@ -258,6 +260,9 @@ impl Data {
             rt::sleep(TICK).await;
             self.worker.log.flush();
             self.http.tick();
+            if self.worker.is_short_of_memory() {
+                self.buffers.release();
+            }
         }
     }
 }

@@ -93,7 +93,7 @@ impl Exchange<'_> {
     #[track_caller]
     fn extra(&self, log: impl Fn() -> LogBatch) -> (u64, u64) {
         let (short, long) = (self.run(WARM_UP, log()), self.run(WARM_UP + MEASURED, log()));
-        assert!(long.has_steady_tasks(), "a request takes a task");
+        long.assert_no_further_task();
         (long.beyond(&short), long.ticks)
     }
 

@@ -114,6 +114,11 @@ impl Buffers {
         Buffer { bytes, start: 0, end: 0, home: Some(Rc::clone(&self.0)) }
     }
 
+    /// Gives those that lie ready back to the system.
+    pub fn release(&self) {
+        *self.0.borrow_mut() = Vec::new();
+    }
+
     /// How many lie ready.
     pub fn free(&self) -> usize {
         self.0.borrow().len()
@@ -145,5 +150,7 @@ mod tests {
         assert_eq!(buffers.free(), 1, "a grown buffer is not pooled");
         drop(buffers.lend());
         assert_eq!(buffers.free(), 1);
+        buffers.release();
+        assert_eq!(buffers.free(), 0);
     }
 }

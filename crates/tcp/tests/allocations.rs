@@ -57,7 +57,7 @@ fn assert_free(message: &[u8]) {
     let extra = long.beyond(&short);
     println!("{extra} allocations, {} ticks, {MEASURED} messages of {} bytes", long.ticks, message.len());
     assert!(extra <= BY_CHANCE, "{extra} allocations for {MEASURED} messages of {} bytes", message.len());
-    assert!(long.has_steady_tasks(), "a message takes a task");
+    long.assert_no_further_task();
 }
 
 #[test]
