@@ -278,28 +278,49 @@ fn f25_two_thousand_pools_and_five_thousand_targets_are_served() {
     judge(&load.stop(), &[origin.journal()]).assert_all_answered("F25 pools");
 }
 
+/// CPU time of the threads whose names begin so, in ticks of 10 ms.
+fn ticks(proxy: &Evenkeel, name: &str) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{}/task", proxy.pid())).unwrap().flatten();
+    let stat = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).ok();
+    // `tid (name) state …`; fields 14 and 15 are user and system time (proc_pid_stat(5)).
+    let of = |stat: String| -> Option<u64> {
+        let (start, rest) = stat.rsplit_once(") ")?;
+        let fields: Vec<&str> = rest.split(' ').collect();
+        let is_one = start.split_once('(')?.1.starts_with(name);
+        is_one.then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+    };
+    let found: Vec<u64> = threads.filter_map(stat).filter_map(of).collect();
+    assert!(!found.is_empty(), "no thread is called {name}");
+    found.iter().sum()
+}
+
 #[test]
 fn f25_a_reload_of_ten_thousand_routes_stalls_no_request() {
     let origin = Origin::start("a");
     let proxy = start(&http(&[origin.addr()], ""));
-    let plan = LoadPlan { connections: 4, rate: 400, ..LoadPlan::default() };
-    let load = Load::start(proxy.listener_addr("web"), plan);
-    for routes in [10_000, 9_999, 10_000, 9_999] {
+    let reload = |routes: usize| {
         proxy.write_config(&large(&origin, 10, 20, routes));
         tell(&proxy, &["reload"]).fine();
         assert_eq!(number(&listener(&proxy, "web")["routes"]), routes as u64);
-    }
+    };
+    let plan = LoadPlan { connections: 4, rate: 400, ..LoadPlan::default() };
+    let load = Load::start(proxy.listener_addr("web"), plan);
+    [10_000, 9_999, 10_000].into_iter().for_each(reload);
     let verdict = judge(&load.stop(), &[origin.journal()]);
     verdict.assert_all_answered("F25 routes");
-    println!(
-        "F25: latency p50 {:?} p90 {:?} p99 {:?}",
-        verdict.latency(50.0),
-        verdict.latency(90.0),
-        verdict.latency(99.0)
+    println!("F25: latency p50 {:?} p99 {:?}", verdict.latency(50.0), verdict.latency(99.0));
+    assert!(verdict.latency(50.0) < Duration::from_millis(50), "p50 {:?}", verdict.latency(50.0));
+    // On two cores shared with other tests a tail says little. What would stall requests is a worker that does the
+    // work of the reload; so, now that nobody asks, who does it?
+    let before = (ticks(&proxy, "evenkeel"), ticks(&proxy, "worker-"));
+    [9_999, 10_000, 9_999].into_iter().for_each(reload);
+    let control = ticks(&proxy, "evenkeel") - before.0;
+    let workers = ticks(&proxy, "worker-") - before.1;
+    println!("F25: {control} ticks of CPU on the control side, {workers} on the workers");
+    assert!(
+        control > 0 && workers * 5 <= control,
+        "{control} ticks on the control side, {workers} on the workers"
     );
-    // A worker that built the table itself would stand still for most of this time, and most requests with it. What
-    // waits for a core, of which the tests share two, is some.
-    assert!(verdict.latency(90.0) < Duration::from_millis(50), "p90 {:?}", verdict.latency(90.0));
 }
 
 #[test]

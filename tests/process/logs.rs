@@ -77,9 +77,9 @@ fn f40_a_full_disk_costs_lines_and_no_time() {
     let with = judge(&Load::run(proxy.listener_addr("web"), plan), &[origin.journal()]);
     with.assert_all_answered("F40 full disk");
     println!("F40: p99 {:?} with a full disk, {:?} without a log", with.latency(99.0), without.latency(99.0));
-    // Whoever waits for the disk waits again and again; what waits for a core is some.
-    let (with, without) = (with.latency(90.0), without.latency(90.0));
-    assert!(with < without + Duration::from_millis(50), "p90 {with:?}, and {without:?} without a log");
+    // Whoever waits for the disk waits again and again; what waits for a core, of which the tests share two, is some.
+    let (with, without) = (with.latency(50.0), without.latency(50.0));
+    assert!(with < without + Duration::from_millis(20), "p50 {with:?}, and {without:?} without a log");
 
     let log = format!("/proc/{}/root{}/log/access.log", proxy.pid(), proxy.dir().display());
     let lines = || fs::read(&log).unwrap().iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -113,7 +113,7 @@ fn f40_a_reader_that_stalls_costs_lines_and_no_time() {
     let verdict = judge(&client, &[origin.journal()]);
     verdict.assert_all_answered("F40 stalled reader");
     println!("F40: p50 {:?} p99 {:?}", verdict.latency(50.0), verdict.latency(99.0));
-    assert!(verdict.latency(90.0) < Duration::from_millis(100), "p90 {:?}", verdict.latency(90.0));
+    assert!(verdict.latency(50.0) < Duration::from_millis(50), "p50 {:?}", verdict.latency(50.0));
     assert!(dropped(&proxy) > 0, "nothing was dropped: the queue has no limit?");
 
     // The reader wakes up: what was kept arrives whole, and the rest was counted.

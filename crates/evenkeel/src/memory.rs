@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_state::Registry;
+use evenkeel_state::{MEMORY_FULL_PERCENT, Registry};
 
 use crate::logs::tell;
 use crate::units::bytes;
 
-/// From this share of the limit on, new work is refused with `overloaded`, until less is in use.
-const FULL_PERCENT: u64 = 90;
-/// How often one looks when more than half is in use: a tenth of a small limit is filled within some 50 ms.
+/// From this share on, one looks closer.
+const BUSY_PERCENT: u8 = 50;
+/// How often then: a tenth of a small limit is filled within some 50 ms.
 const OFTEN: Duration = Duration::from_millis(20);
 /// And when there is room.
 const SELDOM: Duration = Duration::from_millis(250);
@@ -23,17 +23,27 @@ pub(crate) async fn watch(registry: Arc<Registry>) {
     let levels = own_levels();
     let mut was_short = false;
     while let Some(fullest) = levels.iter().filter_map(Level::usage).max_by_key(Usage::percent) {
-        let is_short = fullest.percent() >= FULL_PERCENT;
+        registry.published().set_memory_percent(fullest.percent());
+        let is_short = fullest.percent() >= MEMORY_FULL_PERCENT;
         if is_short != was_short {
             was_short = is_short;
-            registry.published().set_short_of_memory(is_short);
             let (used, limit) = (bytes(fullest.used), bytes(fullest.limit));
             let then = if is_short { "new work is refused (overloaded)" } else { "new work is taken again" };
             tell(&format!("evenkeel: {used} of {limit} of memory are in use: {then}"));
         }
-        let pause = if fullest.percent() > 50 { OFTEN } else { SELDOM };
-        tokio::time::sleep(pause).await;
+        if fullest.percent() > BUSY_PERCENT {
+            remind_allocator();
+            tokio::time::sleep(OFTEN).await;
+        } else {
+            tokio::time::sleep(SELDOM).await;
+        }
     }
+}
+
+/// mimalloc gives free pages back after a delay, but only when something else is freed: in a process that has fallen
+/// idle after a peak, nothing is. A large block comes from the system and goes there; it is never touched.
+fn remind_allocator() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(8 << 20)));
 }
 
 /// A memory cgroup that holds this process, of either version (Linux `cgroup-v2.rst`, `cgroup-v1/memory.rst`).
@@ -50,8 +60,9 @@ struct Usage {
 }
 
 impl Usage {
-    fn percent(&self) -> u64 {
-        self.used.saturating_mul(100) / self.limit.max(1)
+    fn percent(&self) -> u8 {
+        let percent = self.used.saturating_mul(100) / self.limit.max(1);
+        u8::try_from(percent).unwrap_or(u8::MAX)
     }
 }
 
@@ -143,6 +154,6 @@ mod tests {
         dir.write("memory.limit_in_bytes", "9223372036854771712\n");
         assert_eq!(level(false).usage(), None);
         dir.write("memory.limit_in_bytes", "0\n");
-        assert_eq!(level(false).usage().map(|usage| usage.percent()), Some(0));
+        assert_eq!(level(false).usage().map(|usage| usage.percent()), Some(0), "60 of 60 can be taken back");
     }
 }

@@ -260,7 +260,7 @@ impl Data {
             rt::sleep(TICK).await;
             self.worker.log.flush();
             self.http.tick();
-            if self.worker.is_short_of_memory() {
+            if self.worker.is_thrifty() {
                 self.buffers.release();
             }
         }

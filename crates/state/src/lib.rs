@@ -35,4 +35,4 @@ pub use pool::{Pool, PoolLive};
 pub use registry::{Registry, RegistryError, Signal, TargetEdit, uptime, uptime_at};
 pub use snapshot::{ListenerLive, ListenerView, Published, RouteAction, Snapshot};
 pub use target::{Duty, Standing, Target, TargetLive};
-pub use worker::{View, Worker};
+pub use worker::{MEMORY_FULL_PERCENT, View, Worker};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64,
+    AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -139,7 +139,7 @@ pub struct Published {
 #[derive(Debug, Default)]
 struct Signs {
     generation: AtomicU64,
-    short_of_memory: AtomicBool,
+    memory_percent: AtomicU8,
 }
 
 impl Published {
@@ -165,15 +165,18 @@ impl Published {
         self.signs.generation.load(Acquire)
     }
 
-    /// Whether memory is about to run out, so that new work is refused.
+    /// How much of the memory that this process may use is in use; 0 where nothing limits it.
     #[inline]
-    pub fn is_short_of_memory(&self) -> bool {
-        self.signs.short_of_memory.load(Relaxed)
+    pub fn memory_percent(&self) -> u8 {
+        self.signs.memory_percent.load(Relaxed)
     }
 
-    /// Says so, or that it is over.
-    pub fn set_short_of_memory(&self, is_short: bool) {
-        self.signs.short_of_memory.store(is_short, Relaxed);
+    /// Says how much is in use.
+    pub fn set_memory_percent(&self, percent: u8) {
+        // Written only when it differs: every worker reads here.
+        if self.memory_percent() != percent {
+            self.signs.memory_percent.store(percent, Relaxed);
+        }
     }
 
     /// The current snapshot.

@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use evenkeel_base::{ClientAddr, Reason, TargetAddr, Weight, WorkerId};
+use evenkeel_base::{ClientAddr, ListenerName, Reason, TargetAddr, Weight, WorkerId};
 use evenkeel_config::{Config, NoSource, load};
 use evenkeel_health::Outcome;
 
 use crate::{
-    Caller, Duty, Lease, Pool, Registry, RegistryError, Snapshot, Standing, TargetEdit, Tried, Turn,
+    Caller, Duty, Lease, LogBatch, MEMORY_FULL_PERCENT, Pool, Registry, RegistryError, Snapshot, Standing,
+    TargetEdit, Tried, Turn, Worker,
 };
 
 fn config(pool: &str) -> Config {
@@ -296,4 +298,20 @@ fn waiting_never_outlives_its_place() {
         drop(place);
     }
     assert_eq!(pool.live.waiting(), 0);
+}
+
+#[test]
+fn without_memory_nobody_new_is_let_in_and_those_who_are_in_stay() {
+    let registry = registry("targets = [\"10.0.0.1:1\"]");
+    let worker = Rc::new(Worker::new(WorkerId(0), &registry, 1, LogBatch::new(None)));
+    let name = ListenerName::new("web").unwrap();
+    let enter = || worker.admit(&name, ClientAddr::Unix);
+    registry.published().set_memory_percent(MEMORY_FULL_PERCENT - 1);
+    let first = enter().unwrap();
+    assert!(worker.is_thrifty() && !worker.is_short_of_memory());
+    registry.published().set_memory_percent(MEMORY_FULL_PERCENT);
+    assert!(matches!(enter(), Err(Reason::Overloaded)));
+    assert_eq!((first.cell().counted(Reason::Overloaded), first.view.live.open()), (1, 1));
+    registry.published().set_memory_percent(0);
+    assert!(enter().is_ok() && !worker.is_thrifty());
 }

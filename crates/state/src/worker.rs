@@ -19,6 +19,12 @@ use crate::snapshot::{ListenerView, Published};
 #[derive(Debug)]
 struct Local(Arc<ListenerView>);
 
+/// From this share of the memory that the process may use, new work is refused with `overloaded`: the kernel's answer
+/// to more would be to end the process, and with it everybody who is served.
+pub const MEMORY_FULL_PERCENT: u8 = 90;
+/// From this share on, workers keep no buffers in store.
+const MEMORY_SCARCE_PERCENT: u8 = 75;
+
 /// A listener as of some generation, held by a connection without touching a shared reference count.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -106,7 +112,12 @@ impl Worker {
     /// Whether memory is about to run out, so that new work is refused.
     #[inline]
     pub fn is_short_of_memory(&self) -> bool {
-        self.published.is_short_of_memory()
+        self.published.memory_percent() >= MEMORY_FULL_PERCENT
+    }
+
+    /// Whether it gets scarce, so that nothing is kept in store.
+    pub fn is_thrifty(&self) -> bool {
+        self.published.memory_percent() >= MEMORY_SCARCE_PERCENT
     }
 
     /// Who asks, with fresh random bits, at this moment.

@@ -185,12 +185,12 @@ impl Peer {
             (work.probes, "probes"),
             (work.routes > 0, "routes"),
             (work.reloads, "reloads"),
+            (work.is_bulk(), "bulk"),
         ];
         Values {
             flags: flags.into_iter().filter_map(|(set, flag)| set.then_some(flag)).collect(),
             words: vec![
                 ("listen", address.to_string()),
-                ("port", address.port().to_string()),
                 ("dir", dir.to_owned()),
                 ("modules", modules),
                 ("workers", work.workers.to_string()),

@@ -13,13 +13,16 @@ use std::time::{Duration, Instant};
 use crate::shell::{self, Outcome};
 
 /// How long a program may take to accept its first connection.
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long it may take to end once asked; then it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks at something that nothing announces.
 const GLANCE: Duration = Duration::from_millis(5);
 /// Open files for each program, where the hard limit allows: 10,000 clients, as many targets, and room.
 const FILES: u64 = 65_536;
+/// Ports that are tried, below those of outgoing connections.
+const FIRST_PORT: u16 = 10_000;
+const FIRST_OUTGOING: u16 = 32_768;
 /// Where distributions put servers, whether or not a user's path names it.
 const SERVER_FOLDER: &str = "/usr/sbin";
 
@@ -230,10 +233,21 @@ fn sweep(parent: &Path) {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that the kernel gives to no outgoing connection: the load opens thousands.
 pub(super) fn free_address() -> Outcome<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
-    listener.local_addr().map_err(|e| format!("no free port: {e}"))
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let end = range.split_whitespace().next().and_then(|low| low.parse().ok()).unwrap_or(FIRST_OUTGOING);
+    let count = u32::from(end.max(FIRST_PORT + 1) - FIRST_PORT);
+    let start = std::process::id().wrapping_mul(97);
+    for _ in 0..count {
+        let turn = TURN.fetch_add(1, Ordering::Relaxed).wrapping_add(start) % count;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, FIRST_PORT + turn as u16));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err("no free port".to_owned())
 }
 
 #[cfg(test)]
@@ -259,6 +273,12 @@ mod tests {
         }
         assert!(!is_alive(&child) && !is_alive(&group.to_string()));
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn free_ports_are_told_apart() {
+        let (one, other) = (free_address().unwrap(), free_address().unwrap());
+        assert!(one != other && one.port() >= FIRST_PORT && one.ip().is_loopback());
     }
 
     #[test]

@@ -127,6 +127,18 @@ mod tests {
     }
 
     #[test]
+    fn the_page_has_a_place_for_every_row_in_their_order() {
+        let page = fs::read_to_string(crate::shell::workspace_root().join(PAGE)).unwrap();
+        let names: Vec<&str> = rows::ALL.iter().map(|row| row.name).chain(["stress"]).collect();
+        let places = page.lines().filter_map(|line| line.strip_prefix("<!-- bench:")?.strip_suffix(" -->"));
+        assert_eq!(places.collect::<Vec<_>>(), names);
+        for name in names {
+            assert!(replace(&page, name, "x").is_ok(), "{name}");
+            assert!(page.contains(&format!("| `{name}` |")), "the list of rows lacks {name}");
+        }
+    }
+
+    #[test]
     fn a_torn_marker_changes_nothing() {
         assert!(replace("<!-- bench:http1 -->\nwords", "http1", "x").unwrap_err().contains("has no"));
     }

@@ -79,6 +79,8 @@ impl<'a> Client<'a> {
             let outcome = self.ask();
             self.count(outcome, due, sent);
         }
+        // A user who has nothing more to ask stays, and holds the connection.
+        sleep((self.start + self.schedule.length).saturating_duration_since(Instant::now()));
         self.told
     }
 

@@ -19,7 +19,8 @@ pub(crate) const ROW: Row = Row {
     title: "10,000 idle keep-alive connections",
     about: "10,000 clients connect one after the other, each asks once and keeps its connection. Two seconds later the \
             resident memory of the proxy is read; the first figure is what it grew by since it started, for each \
-            connection. Memory of the kernel is not in it.",
+            connection (nginx sets its table of connections up at start, so look at the whole as well). Memory of the \
+            kernel is not in it.",
     variants: &Variant::only(Work { connections: CLIENTS, most_connections: 12_000, ..Work::PLAIN }),
     columns: &[
         Column { head: "KiB/connection", digits: 2 },

@@ -104,6 +104,9 @@ pub(crate) struct Work {
     pub(crate) origin: Kind,
 }
 
+/// Bytes from which on a body is large.
+const BULK: usize = 256 * 1024;
+
 impl Work {
     /// What most rows vary.
     pub(crate) const PLAIN: Self = Self {
@@ -125,6 +128,11 @@ impl Work {
 
     /// Layer 4.
     pub(crate) const TCP: Self = Self { tcp: true, ..Self::PLAIN };
+
+    /// What it moves is large: peers are given the buffers and the splicing that pay there.
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.body.max(self.upload) >= BULK || self.origin == Kind::Iperf
+    }
 }
 
 impl Variant {

@@ -13,7 +13,7 @@ pub(crate) const ROW: Row = Row {
     name: "tcp-bulk",
     title: "TCP relay, bulk",
     about: "iperf3 sends through the relay over four connections as fast as it can; sender and receiver share a core, so \
-            Gbit/s say little and CPU per GiB says much. HAProxy splices, nginx copies through 64 KiB buffers. No probes.",
+            Gbit/s say little and CPU per GiB says much. HAProxy splices, nginx copies through 256 KiB buffers. No probes.",
     variants: &Variant::only(Work { origin: Kind::Iperf, probes: false, ..Work::TCP }),
     columns: &[
         Column { head: "CPU ms/GiB", digits: 1 },

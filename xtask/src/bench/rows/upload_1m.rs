@@ -7,7 +7,7 @@ pub(crate) const ROW: Row = Row {
     name: "upload-1m",
     title: "HTTP/1.1, 1 MiB uploads",
     about: "16 client connections, kept open on both sides; every request is a POST of 1 MiB, which the origin reads to \
-            the end and counts. nginx streams; HAProxy may splice.",
+            the end and counts. nginx streams through large buffers; HAProxy splices.",
     variants: &Variant::only(Work {
         upload: 1024 * 1024,
         connections: 16,

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How long each part lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
-    /// One rate of a climb; there are some fourteen.
+    /// One rate of a climb; there are some sixteen.
     pub(super) step: Duration,
     /// Half load with faults.
     pub(super) steady: Duration,
@@ -73,7 +73,7 @@ mod tests {
         let times = Times::of(5.0);
         let seconds = |time: Duration| time.as_secs();
         assert_eq!((seconds(times.step), seconds(times.steady), seconds(times.overload)), (6, 120, 15));
-        let whole = 14 * seconds(times.step) + seconds(times.steady) + 4 * seconds(times.overload);
+        let whole = 16 * seconds(times.step) + seconds(times.steady) + 4 * seconds(times.overload);
         assert!((240..=300).contains(&whole), "{whole}");
         assert_eq!(seconds(Times::of(0.5).step), 1);
     }

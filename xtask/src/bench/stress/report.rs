@@ -29,6 +29,9 @@ const HEAD: [&str; 15] = [
     "remarks",
 ];
 
+/// Share of Evenkeel's core that others may use before it is worth a remark.
+const NOISE: f64 = 0.1;
+
 /// Prints everything, and puts it into the page when that is asked for.
 ///
 /// # Errors
@@ -43,6 +46,13 @@ pub(super) fn print(
     let table = table(stages);
     println!("\n{}\n", table.text());
     verdicts.iter().for_each(|verdict| println!("{}", line(verdict)));
+    let noisy = stages.iter().filter(|stage| !noise(stage).is_empty()).count();
+    if noisy > 0 {
+        println!(
+            "\nwarning: others used Evenkeel's core in {noisy} of {} stretches; a broken promise may be theirs",
+            stages.len()
+        );
+    }
     if options.write {
         put(
             root,
@@ -69,7 +79,7 @@ fn cells(stage: &Stage) -> Vec<String> {
     let ms = |ms: f64| format!("{ms:.2}");
     let latency = |share| ms(told.latency.percentile_ms(share));
     let busy = stage.used.busy;
-    let remarks = [told.error_list(), told.refusal_list(), stage.admin.last_failure.clone()];
+    let remarks = [told.error_list(), told.refusal_list(), stage.admin.last_failure.clone(), noise(stage)];
     let remarks: Vec<&str> = remarks.iter().map(String::as_str).filter(|remark| !remark.is_empty()).collect();
     vec![
         stage.wanted.phase.name(),
@@ -88,6 +98,12 @@ fn cells(stage: &Stage) -> Vec<String> {
         format!("{:.0} % / {:.0} %", 100.0 * busy.proxy_cores, 100.0 * busy.load_cores),
         remarks.join("; ").replace('|', "/"),
     ]
+}
+
+/// Others on Evenkeel's core make every figure worse than it is.
+fn noise(stage: &Stage) -> String {
+    let others = stage.used.busy.proxy_cores - stage.used.busy.proxy_share;
+    if others > NOISE { format!("{:.0} % of its core went to others", others * 100.0) } else { String::new() }
 }
 
 fn line(verdict: &Verdict) -> String {
@@ -129,7 +145,8 @@ mod tests {
 
     fn run() -> (Vec<Stage>, Vec<Verdict>) {
         let wanted = Wanted { phase: Phase::Steady, offered: 10, clients: 1, length: Duration::from_secs(2) };
-        let used = Used { cpu_us: 1.0, peak_mib: 20.0, busy: Busy::default() };
+        let busy = Busy { proxy_share: 0.5, proxy_cores: 0.7, ..Busy::default() };
+        let used = Used { cpu_us: 1.0, peak_mib: 20.0, busy };
         let mut told = Told { good: 19, ..Told::default() };
         told.errors.insert("timeout".to_owned(), 1);
         let stage = Stage { wanted, told, used, admin: Watched::default() };
@@ -142,7 +159,10 @@ mod tests {
     fn every_stretch_has_its_line_and_every_verdict_its_count() {
         let (stages, verdicts) = run();
         let text = table(&stages).text();
-        assert!(text.contains("half load, faults") && text.contains("1 × timeout"), "{text}");
+        assert!(
+            text.contains("half load, faults") && text.contains("1 × timeout; 20 % of its core"),
+            "{text}"
+        );
         assert_eq!(line(&verdicts[0]), "BROKEN: p: f (N = 20)");
         let page = section(&table(&stages), &Done::default(), &verdicts, "M", "D", 5.0);
         assert!(
