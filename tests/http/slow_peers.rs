@@ -47,7 +47,8 @@ fn f49_slow_readers_cost_no_memory_and_nobody_waits_for_them() {
     let proxy = one_worker(&origin);
     let before = proxy.rss_bytes();
     let connect = || Client::connect(proxy.listener_addr("web")).patient_for(Duration::from_secs(30));
-    let mut slow: Vec<Client> = (0..20).map(|_| connect()).collect();
+    // No more of them: what they leave unread fills the kernel's buffers, which all tests of a machine share.
+    let mut slow: Vec<Client> = (0..12).map(|_| connect()).collect();
     for (n, client) in slow.iter_mut().enumerate() {
         let version = if n % 2 == 0 { "1.1" } else { "1.0" };
         client.send(format!("GET / HTTP/{version}\r\nhost: a\r\nx-answer-bytes: {BIG}\r\n\r\n"));
@@ -59,7 +60,7 @@ fn f49_slow_readers_cost_no_memory_and_nobody_waits_for_them() {
             client.wire.stream().read_exact(&mut byte).unwrap();
         }
         bystanders(&proxy, &origin, 50);
-        assert_bounded(&proxy, before, "F49: 20 slow readers of 100 MB each");
+        assert_bounded(&proxy, before, "F49: 12 slow readers of 100 MB each");
     }
     let others = bystanders(&proxy, &origin, 300);
     assert!(others.latency(99.0) < Duration::from_secs(1), "{:?}", others.latency(99.0));

@@ -73,7 +73,7 @@ fn client_at(stage: Stage, proxy: &Evenkeel, origin: &Origin) -> Client {
             assert_eq!(client.wire.head().unwrap().word(1), "103");
         }
         Stage::InAnswer => {
-            client.send("GET / HTTP/1.1\r\nhost: a\r\nx-answer-bytes: 200000000\r\n\r\n");
+            client.send("GET / HTTP/1.1\r\nhost: a\r\nx-answer-bytes: 50000000\r\n\r\n");
             client.wire.some().unwrap();
         }
         Stage::InStalledAnswer => {

@@ -303,8 +303,7 @@ fn f25_a_reload_of_ten_thousand_routes_stalls_no_request() {
         tell(&proxy, &["reload"]).fine();
         assert_eq!(number(&listener(&proxy, "web")["routes"]), routes as u64);
     };
-    let plan = LoadPlan { connections: 4, rate: 400, ..LoadPlan::default() };
-    let load = Load::start(proxy.listener_addr("web"), plan);
+    let load = Load::start(proxy.listener_addr("web"), gently());
     [10_000, 9_999, 10_000].into_iter().for_each(reload);
     let verdict = judge(&load.stop(), &[origin.journal()]);
     verdict.assert_all_answered("F25 routes");

@@ -72,7 +72,8 @@ fn f40_a_full_disk_costs_lines_and_no_time() {
     let logging = format!("[access_log]\npath = \"{{dir}}/log/access.log\"\n{}", http(&[origin.addr()], ""));
     let plain = crate::support::start(&http(&[origin.addr()], ""));
     let proxy = Launch::new(BIN, &logging).wrap(&TINY_DISK).start();
-    let plan = LoadPlan { connections: 4, rate: 1_000, requests: Some(2_000), ..LoadPlan::default() };
+    let pause = Duration::from_millis(2);
+    let plan = LoadPlan { connections: 4, pause, requests: Some(2_000), ..LoadPlan::default() };
     let without = judge(&Load::run(plain.listener_addr("web"), plan.clone()), &[origin.journal()]);
     let with = judge(&Load::run(proxy.listener_addr("web"), plan), &[origin.journal()]);
     with.assert_all_answered("F40 full disk");

@@ -78,7 +78,7 @@ impl<D: Dial + 'static> Connection<'_, D> {
                 }
                 Next::Another => {}
                 Next::Linger => {
-                    self.client.linger(&self.plane.buffers).await;
+                    Box::pin(self.client.linger(&self.plane.buffers)).await;
                     return if self.drain.is_draining() { Reason::Draining } else { Reason::Finished };
                 }
                 Next::Reset => {

@@ -278,7 +278,8 @@ impl<D: Dial + 'static> Exchange<'_, D> {
     async fn deliver(&mut self, pool: &Pool, lease: &Lease<'_>, reply: Reply, mut leg: Leg) -> Next {
         self.course.status = reply.status;
         if reply.upgrade {
-            return self.switch(lease, reply, leg).await;
+            // Seldom, and large: kept out of what every connection holds.
+            return Box::pin(self.switch(lease, reply, leg)).await;
         }
         let buffers = &self.plane.buffers;
         // An answer that ends with its connection looks whole when the connection is merely closed.
