@@ -11,7 +11,7 @@ use evenkeel_testkit::{
 use serde_json::Value;
 
 use crate::support::{http, start};
-use crate::talk::{Client, PATIENCE, assert_quiet, counted, get, verdict};
+use crate::talk::{Client, PATIENCE, access_log, assert_quiet, counted, get, verdict};
 
 const LOG: &str = "[access_log]\npath = \"{dir}/access.log\"\n";
 
@@ -22,8 +22,8 @@ fn raw_log(proxy: &Evenkeel) -> String {
 /// Waits for so many lines, each of which is JSON.
 #[track_caller]
 fn log(proxy: &Evenkeel, lines: usize) -> Vec<Value> {
-    wait_until(&format!("{lines} lines"), PATIENCE, || raw_log(proxy).matches('\n').count() >= lines);
-    raw_log(proxy).lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    wait_until(&format!("{lines} lines"), PATIENCE, || access_log(proxy).len() >= lines);
+    access_log(proxy)
 }
 
 #[test]

@@ -1,14 +1,12 @@
 //! The answers we give ourselves: one status and one reason each, the same to the client, in the log, in the API
 //! and in the metrics.
 
-use std::fs;
-
 use evenkeel_testkit::{AfterScript, AnswerStyle, Cut, Evenkeel, Hang, Launch, Origin, Response};
 use evenkeel_testkit::{reserve_port, wait_until};
 use serde_json::Value;
 
 use crate::support::{BIN, http, start};
-use crate::talk::{Client, PATIENCE, counted, get, says_close, verdict};
+use crate::talk::{Client, PATIENCE, access_log, counted, get, says_close, verdict};
 
 /// A listener of which everything can go wrong, and which writes down what did.
 fn strict(targets: &[String], more: &str) -> Evenkeel {
@@ -20,9 +18,7 @@ fn strict(targets: &[String], more: &str) -> Evenkeel {
 
 /// The lines of the access log whose `end` is this reason.
 fn logged(proxy: &Evenkeel, reason: &str) -> Vec<Value> {
-    let text = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
-    lines.filter(|line| line["end"] == reason).collect()
+    access_log(proxy).into_iter().filter(|line| line["end"] == reason).collect()
 }
 
 /// The answer's own form, and that log, API and metrics tell the same.

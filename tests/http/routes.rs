@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use evenkeel_testkit::{Evenkeel, Origin};
 
 use crate::support::start;
-use crate::talk::{Client, says_close, verdict};
+use crate::talk::{Client, access_log, says_close, verdict};
 
 /// A listener with these routes, each `(when, pool)`, before pools of one origin each; `site` takes the rest.
 fn routed(pools: &[&Origin], routes: &[(&str, &str)]) -> Evenkeel {
@@ -106,13 +106,10 @@ fn rule_01_one_canonical_path_is_matched_logged_and_forwarded() {
         let journal = if pool == "admin" { admin.journal() } else { site.journal() };
         assert_eq!(journal.last().unwrap().path, forwarded, "{path}");
     }
-    let log = proxy.dir().join("access.log");
-    let read = || -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(&log).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
-    evenkeel_testkit::wait_until("the log", crate::talk::PATIENCE, || read().len() >= canonical.len());
-    for (line, (path, pool, forwarded)) in read().iter().zip(canonical) {
+    evenkeel_testkit::wait_until("the log", crate::talk::PATIENCE, || {
+        access_log(&proxy).len() >= canonical.len()
+    });
+    for (line, (path, pool, forwarded)) in access_log(&proxy).iter().zip(canonical) {
         assert_eq!((&line["path"], &line["pool"]), (&forwarded.into(), &pool.into()), "{path}");
         let route = if pool == "admin" { serde_json::Value::from(1) } else { "-".into() };
         assert_eq!(line["route"], route, "{path}");

@@ -234,3 +234,11 @@ pub(crate) fn assert_quiet(proxy: &Evenkeel) {
     wait_until("no request in flight", Duration::from_secs(5), || in_flight(proxy) == 0);
     wait_until("no client connection", Duration::from_secs(5), || open(proxy) == 0);
 }
+
+/// What the access log `{dir}/access.log` holds so far; a line that is still being written does not count.
+#[track_caller]
+pub(crate) fn access_log(proxy: &Evenkeel) -> Vec<Value> {
+    let text = std::fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}

@@ -28,8 +28,8 @@ fn load(proxy: &Evenkeel, methods: Vec<&'static str>) -> Load {
 
 #[test]
 fn f04_a_hanging_server_is_marked_down_and_nothing_is_lost() {
-    let (a, b) = (Origin::start("a"), Origin::start("b"));
-    let proxy = start_impatient(&[&a, &b]);
+    let (a, b, c) = (Origin::start("a"), Origin::start("b"), Origin::start("c"));
+    let proxy = start_impatient(&[&a, &b, &c]);
     let load = load(&proxy, vec!["GET", "POST"]);
     a.set(|o| o.hang = Some(Hang::Read));
     let down = wait_state(&proxy, a.addr(), TargetState::Down);
@@ -39,17 +39,17 @@ fn f04_a_hanging_server_is_marked_down_and_nothing_is_lost() {
     wait_state(&proxy, a.addr(), TargetState::Up);
     let before = a.journal().len();
     wait_until("the server to be used again", ms(5000), || a.journal().len() > before + 20);
-    let verdict = judge(&load.stop(), &[a.journal(), b.journal()]);
+    let verdict = judge(&load.stop(), &[a.journal(), b.journal(), c.journal()]);
     verdict.assert_none_lost("F04");
     assert!(verdict.reported_5xx <= 8, "a POST is given up once per hanging connection: {verdict}");
-    let (slowest, limit) = (verdict.latency(100.0), RESPONSE_TIMEOUT * 3);
+    let (slowest, limit) = (verdict.latency(100.0), RESPONSE_TIMEOUT * 10);
     assert!(slowest >= RESPONSE_TIMEOUT && slowest < limit, "the slowest answer took {slowest:?}");
 }
 
 #[test]
 fn f04_a_server_that_reads_and_never_answers_is_ejected_and_nothing_is_lost() {
-    let (a, b) = (Origin::start("a"), Origin::start("b"));
-    let proxy = start_impatient(&[&a, &b]);
+    let (a, b, c) = (Origin::start("a"), Origin::start("b"), Origin::start("c"));
+    let proxy = start_impatient(&[&a, &b, &c]);
     let load = load(&proxy, vec!["GET"]);
     // Its health page is as good as ever.
     a.set(|o| o.hang = Some(Hang::Answer));
@@ -57,5 +57,6 @@ fn f04_a_server_that_reads_and_never_answers_is_ejected_and_nothing_is_lost() {
     assert_eq!(ejected.reason.as_deref(), Some("connect-errors"));
     load.wait_answers(200);
     a.set(|o| o.hang = None);
-    judge(&load.stop(), &[a.journal(), b.journal()]).assert_all_answered("F04, answers hang");
+    let verdict = judge(&load.stop(), &[a.journal(), b.journal(), c.journal()]);
+    verdict.assert_all_answered("F04, answers hang");
 }

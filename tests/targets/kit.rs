@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use evenkeel_api::{Event, EventKind, Pool, Target, TargetState, pool_path, target_path, targets_path};
-use evenkeel_testkit::{Addr, Evenkeel, ReadError, Response, Stream, Wire};
+use evenkeel_testkit::{Addr, Evenkeel, Origin, ReadError, Response, Stream, Wire};
 use serde::de::DeserializeOwned;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -157,6 +157,20 @@ pub(crate) fn wait_idle(proxy: &Evenkeel, address: impl Display) {
     let address = address.to_string();
     let is_idle = || target(proxy, &address).in_flight == 0;
     eventually(&format!("target {address} to finish"), PATIENCE, is_idle);
+}
+
+/// Waits until whoever was connected to this origin has heard that the connections are closed: a kernel that paces
+/// what it sends (BBR) holds a FIN back for a moment.
+#[track_caller]
+pub(crate) fn wait_told(origin: &Origin) {
+    let Addr::Tcp(addr) = origin.addr() else { return };
+    let remote = format!("0100007F:{:04X}", addr.port());
+    let is_open = |line: &str| {
+        let mut words = line.split_whitespace().skip(2);
+        words.next() == Some(remote.as_str()) && words.next() == Some("01")
+    };
+    let all_told = || !std::fs::read_to_string("/proc/net/tcp").unwrap().lines().any(is_open);
+    eventually(&format!("the ends of {addr} to arrive"), PATIENCE, all_told);
 }
 
 /// Changes a target: the body of a PATCH.

@@ -3,7 +3,7 @@
 use evenkeel_api::Listener;
 use evenkeel_testkit::{ClientJournal, Load, LoadPlan, Origin, OriginJournal, TempDir, judge};
 
-use crate::kit::{ms, one_worker, quoted, read, target};
+use crate::kit::{ms, one_worker, quoted, read, target, wait_told};
 use crate::support::start;
 
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "HEAD"];
@@ -23,11 +23,16 @@ fn f08_idle_connections_that_were_reset_or_closed_are_replaced_silently() {
         // Each request of the round but the first two goes over a kept connection; those that begin the next
         // round find it gone.
         let mut methods = METHODS.to_vec();
-        methods.rotate_left(round % METHODS.len());
+        methods.rotate_left(round / 2 % METHODS.len());
         let plan = LoadPlan { requests: Some(6), methods, body_bytes: 16 * 1024, ..LoadPlan::default() };
         client = client.merge(Load::run(web, plan));
         for origin in [&a, &b] {
-            if round % 2 == 0 { origin.reset_connections() } else { origin.close_connections() }
+            if round % 2 == 0 {
+                origin.reset_connections()
+            } else {
+                origin.close_connections()
+            }
+            wait_told(origin);
         }
     }
     println!("{:?}", read::<Vec<Listener>>(&proxy, "/api/v1/listeners")[0].reasons);
@@ -39,19 +44,19 @@ fn f08_idle_connections_that_were_reset_or_closed_are_replaced_silently() {
     }
 }
 
-/// The server gives up a connection after 20 ms; each of its connections is used again after about 20 ms.
+/// The server gives up a connection after 40 ms; each of its connections is used again after about 40 ms.
 #[test]
 fn f09_a_reset_races_with_our_request() {
-    let origins: Vec<Origin> = (0..20).map(|n| Origin::start(&format!("o{n}"))).collect();
-    origins.iter().for_each(|origin| origin.set(|o| o.idle_close = Some(ms(20))));
+    let origins: Vec<Origin> = (0..40).map(|n| Origin::start(&format!("o{n}"))).collect();
+    origins.iter().for_each(|origin| origin.set(|o| o.idle_close = Some(ms(40))));
     let targets: Vec<String> = origins.iter().map(|origin| quoted(origin.addr())).collect();
     let proxy = start(&one_worker(&targets, "passive = false"));
     let mut client = ClientJournal::default();
-    // 20 servers in turn: 1000 requests a second are one per server and 20 ms. The kernel's timer is late by up
+    // 40 servers in turn: 1000 requests a second are one per server and 40 ms. The kernel's timer is late by up
     // to some milliseconds, so the rates sweep over the moment.
-    for rate in [1000, 960, 920, 880, 840, 800] {
+    for rate in [1000, 980, 960, 940, 920, 900] {
         let methods = METHODS.to_vec();
-        let requests = Some(700);
+        let requests = Some(600);
         let plan =
             LoadPlan { connections: 7, methods, body_bytes: 100, rate, requests, ..LoadPlan::default() };
         client = client.merge(Load::run(proxy.listener_addr("web"), plan));

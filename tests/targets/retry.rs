@@ -7,7 +7,7 @@ use evenkeel_testkit::{
     Cut, Hang, Load, LoadPlan, Origin, Outcome, Rules, hash, judge, judge_by, reserve_port,
 };
 
-use crate::kit::{Caller, assert_refused, get, ms, one_worker, quoted, target, who, why};
+use crate::kit::{Caller, assert_refused, get, ms, one_worker, quoted, target, wait_told, who, why};
 use crate::support::{http, start};
 
 const ON_503: &str = "passive = false\n[pool.app.retry]\non = [\"connect\", \"stale\", \"503\"]\n";
@@ -182,6 +182,7 @@ fn a_body_of_up_to_16_kib_survives_a_stale_connection() {
         } else {
             a.close_connections();
         }
+        wait_told(&a);
         let (id, body) = (format!("post-{turn}"), vec![b'b'; bytes]);
         client.send(["POST", "PUT"][turn / 6 % 2], &id, &body);
         let answer = client.receive();
