@@ -28,9 +28,9 @@ fn f08_idle_connections_that_were_reset_or_closed_are_replaced_silently() {
         client = client.merge(Load::run(web, plan));
         for origin in [&a, &b] {
             if round % 2 == 0 {
-                origin.reset_connections()
+                origin.reset_connections();
             } else {
-                origin.close_connections()
+                origin.close_connections();
             }
             wait_told(origin);
         }
