@@ -9,7 +9,9 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use evenkeel_balance::Algorithm;
 use evenkeel_base::{PoolName, TargetAddr};
 
 use crate::client::{ApiUrl, Token};
@@ -17,20 +19,10 @@ use crate::color::Color;
 use crate::screen::Failure;
 pub(crate) use values::{AdminBind, Limit, Probe, States};
 
-/// Algorithms by name, for help and completions; `evenkeel-config` decides what they mean.
-const ALGORITHMS: [&str; 11] = [
-    "round-robin",
-    "least-connections",
-    "random",
-    "p2c",
-    "peak-ewma",
-    "ip-hash",
-    "ip-port-hash",
-    "consistent-hash",
-    "maglev",
-    "rendezvous",
-    "first",
-];
+/// Algorithms by name, for help and completions.
+fn algorithms() -> impl Iterator<Item = &'static str> {
+    Algorithm::ALL.iter().map(|algorithm| algorithm.as_str())
+}
 
 /// Balances TCP and HTTP over many servers.
 #[derive(Debug, Parser)]
@@ -135,7 +127,7 @@ pub(crate) struct OneLine {
     #[arg(required = true, value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
     /// How a target is chosen
-    #[arg(long, value_name = "NAME", value_parser = ALGORITHMS, default_value = ALGORITHMS[0])]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(algorithms()), default_value = Algorithm::RoundRobin.as_str())]
     pub(crate) algorithm: String,
     /// Probe the targets: a path to ask for by HTTP, or tcp
     #[arg(long, value_name = "PATH|tcp")]

@@ -53,10 +53,7 @@ impl<D: Dial> Plane<D> {
             return Ok(upstream);
         }
         let target = lease.target();
-        let to = match &target.address {
-            TargetAddr::Unix(path) => DialTo::Unix(path),
-            TargetAddr::Ip(_) | TargetAddr::Name { .. } => DialTo::Ip(&target.resolved),
-        };
+        let to = DialTo::target(&target.address, &target.resolved);
         match self.dial.dial(to, pool.config.source, pool.config.connect_timeout).await {
             Ok(stream) => {
                 lease.cell().connects.add(1);

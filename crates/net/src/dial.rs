@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use evenkeel_base::Reason;
+use evenkeel_base::{Reason, TargetAddr};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::Instant;
@@ -22,6 +22,16 @@ pub enum DialTo<'a> {
     Ip(&'a [SocketAddr]),
     /// This unix socket.
     Unix(&'a Path),
+}
+
+impl<'a> DialTo<'a> {
+    /// The way to a target with this address, which is known to be at `resolved` unless it is a unix path.
+    pub fn target(address: &'a TargetAddr, resolved: &'a [SocketAddr]) -> Self {
+        match address {
+            TargetAddr::Unix(path) => Self::Unix(path),
+            TargetAddr::Ip(_) | TargetAddr::Name { .. } => Self::Ip(resolved),
+        }
+    }
 }
 
 /// Why a target was not reached.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_base::{Reason, TargetAddr};
+use evenkeel_base::Reason;
 use evenkeel_net::{Dial, DialTo, Direction, RelayEnd, Stream, relay, rt};
 use evenkeel_state::{Admitted, Lease, Pool, Target, Tried, Turn};
 
@@ -119,10 +119,7 @@ async fn connect<'p, D: Dial>(
 }
 
 async fn dial<D: Dial>(plane: &Plane<D>, pool: &Pool, target: &Target) -> Result<Stream, Reason> {
-    let to = match &target.address {
-        TargetAddr::Unix(path) => DialTo::Unix(path),
-        TargetAddr::Ip(_) | TargetAddr::Name { .. } => DialTo::Ip(&target.resolved),
-    };
+    let to = DialTo::target(&target.address, &target.resolved);
     let dialled = plane.dial.dial(to, pool.config.source, pool.config.connect_timeout).await;
     dialled.map_err(|error| error.reason)
 }
