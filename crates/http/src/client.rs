@@ -42,6 +42,11 @@ impl Client {
         self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
     }
 
+    /// Whether nothing is known to have come that we have not used: a close loses nothing, and resets nobody.
+    pub(crate) fn is_silent(&self) -> bool {
+        !self.has_bytes() && !self.stream.is_stale(false)
+    }
+
     /// Writes all of it, with `timeout` from each byte taken to the next.
     pub(crate) async fn write_all(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), Reason> {
         let mut at = 0;
@@ -72,7 +77,7 @@ impl Client {
             .guard(|cx| {
                 if !finished {
                     finished = true;
-                    if ready!(stream.poll_finish(cx)).is_err() {
+                    if stream.finish().is_err() {
                         return Poll::Ready(());
                     }
                 }

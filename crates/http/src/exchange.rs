@@ -317,7 +317,13 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 if reply.target_keep_alive && sent && whole {
                     self.keep_target(pool, lease, leg);
                 }
-                if reply.close || !sent { Next::Linger } else { Next::Another }
+                if !reply.close && sent {
+                    Next::Another
+                } else if self.ask.last && self.client.is_silent() {
+                    Next::Ended
+                } else {
+                    Next::Linger
+                }
             }
             Err(reason) => {
                 self.course.reason = Some(reason);

@@ -25,6 +25,9 @@ pub(crate) struct Ask {
     /// Of the body that is still to be read.
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
+    /// The client asks nothing more, and there is no body behind which old clients leave a stray CRLF (RFC 9112 §2.2):
+    /// nothing is to come.
+    pub(crate) last: bool,
     pub(crate) upgrade: bool,
     pub(crate) html: bool,
     pub(crate) choice: Choice,
@@ -112,6 +115,7 @@ pub(crate) fn read_ask(
         version: request.version,
         framing: request.framing,
         keep_alive: request.keep_alive,
+        last: !request.keep_alive && request.framing == Framing::None,
         upgrade: request.upgrade.is_some(),
         html: request.fields.find("accept").is_some_and(prefers_html),
         choice,

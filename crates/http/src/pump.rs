@@ -13,6 +13,9 @@ const CHUNK_LIMITS: ChunkLimits = ChunkLimits { ext_bytes: 256, trailer_bytes: 8
 /// From so much of a known length on, `splice` takes over after a few full reads.
 const SPLICE_FROM: u64 = 128 * 1024;
 const FULL_READS_BEFORE_SPLICE: u8 = 4;
+/// A rest of the body of at most this size is copied behind the head: `send` of one piece costs the kernel less than
+/// `writev` of two, and more than the copy.
+const COPIED_BEHIND_HEAD: usize = 2048;
 
 /// Where the rest of the body comes from.
 #[derive(Debug)]
@@ -193,6 +196,7 @@ impl Pump {
         buffer: &mut Buffer,
         to: &mut Stream,
     ) -> Poll<io::Result<()>> {
+        self.join_small_body(buffer);
         while self.has_output() {
             let head = &self.prefix[self.prefix_at..];
             let body = &buffer.filled()[..self.ready];
@@ -214,6 +218,17 @@ impl Pump {
             self.advance(written, buffer);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Head and whole body become one piece when the body is small.
+    fn join_small_body(&mut self, buffer: &mut Buffer) {
+        let fits = self.ready > 0 && self.ready <= COPIED_BEHIND_HEAD && self.tail.is_empty();
+        if fits && matches!(self.source, Source::Done) && self.prefix_at < self.prefix.len() {
+            self.prefix.extend_from_slice(&buffer.filled()[..self.ready]);
+            buffer.consume(self.ready);
+            self.ready = 0;
+            self.body_taken = true;
+        }
     }
 
     fn advance(&mut self, written: usize, buffer: &mut Buffer) {

@@ -8,8 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use evenkeel_base::{Reason, TargetAddr};
-use socket2::SockRef;
-use tokio::net::{TcpSocket, UnixStream};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::time::Instant;
 
 use crate::stream::Stream;
@@ -85,8 +84,8 @@ impl Dial for Direct {
         timeout: Duration,
     ) -> Result<Stream, DialError> {
         match to {
-            DialTo::Unix(path) => match tokio::time::timeout(timeout, UnixStream::connect(path)).await {
-                Ok(connected) => Ok(Stream::Unix(connected?)),
+            DialTo::Unix(path) => match tokio::time::timeout(timeout, dial_unix(path)).await {
+                Ok(connected) => Ok(connected?),
                 Err(_) => Err(DialError::new(Reason::ConnectTimeout)),
             },
             DialTo::Ip(addresses) => dial_any(addresses, source, timeout).await,
@@ -115,12 +114,27 @@ async fn dial_any(
 }
 
 async fn dial_one(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Stream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
         sys::bind_address_no_port(socket.as_fd())?;
-        socket.bind(SocketAddr::new(source, 0))?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
     }
-    socket.set_nodelay(true)?;
-    SockRef::from(&socket).set_keepalive(true)?;
-    Ok(Stream::Tcp(socket.connect(address).await?))
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    begin(&socket, &address.into())?;
+    Stream::tcp(socket.into())?.connected().await
+}
+
+async fn dial_unix(path: &Path) -> io::Result<Stream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    begin(&socket, &SockAddr::unix(path)?)?;
+    Stream::unix(socket.into())?.connected().await
+}
+
+/// Begins to connect; whether it worked shows when the socket becomes writable.
+fn begin(socket: &Socket, to: &SockAddr) -> io::Result<()> {
+    match socket.connect(to) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+        done => done,
+    }
 }

@@ -3,16 +3,21 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use evenkeel_base::{BindAddr, ClientAddr};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::stream::Stream;
+use crate::sys;
 
 /// Why an address cannot be listened on.
 #[derive(Debug)]
@@ -159,13 +164,8 @@ fn remove_dead_socket(path: &Path) -> io::Result<()> {
 /// A listening socket on its worker.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Rc<Accepting>,
-}
-
-#[derive(Debug)]
-enum Accepting {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    socket: AsyncFd<OwnedFd>,
+    is_unix: bool,
 }
 
 /// When descriptors or memory have run out, accepting again at once would only spin: existing connections have
@@ -175,36 +175,23 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 impl Listener {
     /// Takes the socket over on this worker.
     pub fn serve(socket: BoundSocket) -> io::Result<Self> {
-        let socket = match socket {
-            BoundSocket::Tcp(listener) => Accepting::Tcp(TcpListener::from_std(listener)?),
-            BoundSocket::Unix(listener) => Accepting::Unix(UnixListener::from_std(listener)?),
+        let (socket, is_unix) = match socket {
+            BoundSocket::Tcp(listener) => (OwnedFd::from(listener), false),
+            BoundSocket::Unix(listener) => (OwnedFd::from(listener), true),
         };
-        Ok(Self { socket: Rc::new(socket) })
+        Ok(Self { socket: sys::watched(socket, Interest::READABLE)?, is_unix })
     }
 
     /// Changes the length of the accept queue; who waits there, waits on.
     pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
-        let socket = match &*self.socket {
-            Accepting::Tcp(listener) => SockRef::from(listener),
-            Accepting::Unix(listener) => SockRef::from(listener),
-        };
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+        SockRef::from(self.socket.get_ref()).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
     }
 
     /// The next connection. Survives every error: what is the client's is skipped, and when a resource has run
     /// out it waits, after telling `exhausted`.
     pub async fn accept(&self, mut exhausted: impl FnMut(&io::Error)) -> (Stream, ClientAddr) {
         loop {
-            let accepted = match &*self.socket {
-                Accepting::Tcp(listener) => {
-                    let accepted = listener.accept().await;
-                    accepted.map(|(stream, addr)| (Stream::Tcp(stream), ClientAddr::from_socket(addr)))
-                }
-                Accepting::Unix(listener) => {
-                    listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), ClientAddr::Unix))
-                }
-            };
-            match accepted {
+            match std::future::poll_fn(|cx| self.poll_accept(cx)).await {
                 Ok(connection) => return connection,
                 Err(error) if is_exhausted(&error) => {
                     exhausted(&error);
@@ -216,16 +203,37 @@ impl Listener {
         }
     }
 
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, ClientAddr)>> {
+        loop {
+            let mut readiness = ready!(self.socket.poll_read_ready(cx))?;
+            let accepted = match self.accept_now() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    readiness.clear_ready();
+                    continue;
+                }
+                accepted => accepted,
+            };
+            // An accept that finds nobody makes a socket and a file before it looks: asking first is cheaper.
+            if accepted.is_ok() && !self.has_waiting() {
+                readiness.clear_ready();
+            }
+            return Poll::Ready(accepted);
+        }
+    }
+
+    /// Whether somebody waits in the accept queue.
+    fn has_waiting(&self) -> bool {
+        let mut asked = [PollFd::new(&self.socket, PollFlags::IN)];
+        // Who cannot be asked is taken to say yes: accepting will tell.
+        rustix::event::poll(&mut asked, Some(&Timespec::default())).map_or(true, |ready| ready > 0)
+    }
+
     /// What waits in the accept queue right now, one connection at a time; `None` once it is empty. Used before
     /// the socket closes, so that nobody who has been let in by the kernel is turned away. It asks the kernel
     /// itself: the engine may not know yet what has come, and rations what one task may take at a time.
     pub async fn accept_waiting(&self) -> Option<(Stream, ClientAddr)> {
         loop {
-            let accepted = match &*self.socket {
-                Accepting::Tcp(listener) => accept_tcp(listener),
-                Accepting::Unix(listener) => accept_unix(listener),
-            };
-            match accepted {
+            match self.accept_now() {
                 Ok(connection) => return Some(connection),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if is_exhausted(&error) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
@@ -233,20 +241,16 @@ impl Listener {
             }
         }
     }
-}
 
-fn accept_tcp(listener: &TcpListener) -> io::Result<(Stream, ClientAddr)> {
-    let (socket, addr) = SockRef::from(listener).accept()?;
-    socket.set_nonblocking(true)?;
-    let client = addr.as_socket().map_or(ClientAddr::Unix, ClientAddr::from_socket);
-    Ok((Stream::Tcp(TcpStream::from_std(socket.into())?), client))
-}
-
-fn accept_unix(listener: &UnixListener) -> io::Result<(Stream, ClientAddr)> {
-    let (socket, _) = SockRef::from(listener).accept()?;
-    socket.set_nonblocking(true)?;
-    let stream = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
-    Ok((Stream::Unix(UnixStream::from_std(stream)?), ClientAddr::Unix))
+    fn accept_now(&self) -> io::Result<(Stream, ClientAddr)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (socket, address) = rustix::net::acceptfrom_with(&self.socket, flags)?;
+        if self.is_unix {
+            return Ok((Stream::unix(socket)?, ClientAddr::Unix));
+        }
+        let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+        Ok((Stream::tcp(socket)?, address.map_or(ClientAddr::Unix, ClientAddr::from_socket)))
+    }
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

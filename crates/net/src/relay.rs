@@ -2,21 +2,19 @@
 //! sustained.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use evenkeel_base::Reason;
 
-use crate::buffer::{Buffer, Buffers};
+use crate::buffer::{Buffer, Buffers, LentPipe};
 use crate::rt::Deadline;
 use crate::stream::Stream;
-use crate::sys::Pipe;
 
-/// Reads that fill the buffer, in a row, before a direction is spliced: a pipe costs two descriptors and two
-/// system calls, which a short answer never earns back.
+/// Reads that fill the buffer, in a row, before a direction is spliced: two calls move its bytes, as with copying, but
+/// each call costs more, which a short answer never earns back.
 const FULL_READS_BEFORE_SPLICE: u8 = 4;
-/// Asked of one splice; the pipe's own size (64 KiB by default) bounds what comes.
+/// Asked of one splice; the pipe's own size bounds what comes.
 const SPLICE_BYTES: usize = 1 << 20;
 
 /// One direction of a relay.
@@ -31,8 +29,7 @@ pub struct Direction {
     buffers: Buffers,
     /// Lent only while it holds bytes or is being filled.
     buffer: Option<Buffer>,
-    pipe: Option<Pipe>,
-    in_pipe: usize,
+    pipe: Option<LentPipe>,
     full_reads: u8,
     /// How many bytes may still be read; `None` is up to the end.
     left: Option<u64>,
@@ -60,7 +57,6 @@ impl Direction {
             buffers: buffers.clone(),
             buffer: first.filter(|buffer| !buffer.is_empty()),
             pipe: None,
-            in_pipe: 0,
             full_reads: 0,
             left,
             finish,
@@ -73,12 +69,12 @@ impl Direction {
     /// A direction of a flow that is known to be long: spliced from its first byte on.
     pub fn splicing(buffers: &Buffers, left: u64) -> Self {
         // Without a pipe (descriptors may have run out) it copies.
-        Self { pipe: Pipe::new().ok(), ..Self::new(buffers, None, Some(left), false) }
+        Self { pipe: buffers.lend_pipe(), ..Self::new(buffers, None, Some(left), false) }
     }
 
     /// Whether bytes that were read wait for the receiver.
     pub fn holds_bytes(&self) -> bool {
-        self.in_pipe > 0 || self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
+        self.pipe.as_ref().is_some_and(|pipe| pipe.held > 0) || self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
     }
 
     /// Bytes delivered so far.
@@ -110,7 +106,7 @@ impl Direction {
             ready!(self.poll_flush(cx, to)).map_err(Broken::Write)?;
             if self.input_ended || self.left == Some(0) {
                 if self.finish {
-                    ready!(to.poll_finish(cx)).map_err(Broken::Write)?;
+                    to.finish().map_err(Broken::Write)?;
                 }
                 self.buffer = None;
                 self.pipe = None;
@@ -134,9 +130,9 @@ impl Direction {
                 self.moved += written as u64;
             }
         }
-        while let Some(pipe) = self.pipe.as_ref().filter(|_| self.in_pipe > 0) {
-            let written = ready!(to.poll_splice_out(cx, pipe.read.as_fd(), self.in_pipe))?;
-            self.in_pipe -= written.min(self.in_pipe);
+        while let Some(lent) = self.pipe.as_mut().filter(|lent| lent.held > 0) {
+            let written = ready!(to.poll_splice_out(cx, &lent.pipe, lent.held))?;
+            lent.held -= written.min(lent.held);
             self.moved += written as u64;
         }
         Poll::Ready(Ok(()))
@@ -163,20 +159,20 @@ impl Direction {
         self.full_reads = if read == room { self.full_reads + 1 } else { 0 };
         if self.full_reads >= FULL_READS_BEFORE_SPLICE && self.left.is_none_or(|left| left > room as u64) {
             // Without a pipe (descriptors may have run out) copying goes on.
-            self.pipe = Pipe::new().ok();
+            self.pipe = self.buffers.lend_pipe();
             self.full_reads = 0;
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_splice_in(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<()>> {
-        let Some(pipe) = &self.pipe else { return Poll::Ready(Ok(())) };
+        let Some(lent) = &mut self.pipe else { return Poll::Ready(Ok(())) };
         self.buffer = None;
         let most = self.left.map_or(SPLICE_BYTES, |left| left.min(SPLICE_BYTES as u64) as usize);
-        match ready!(from.poll_splice_in(cx, pipe.write.as_fd(), most)) {
+        match ready!(from.poll_splice_in(cx, &lent.pipe, most)) {
             Ok(0) => self.input_ended = true,
             Ok(read) => {
-                self.in_pipe += read;
+                lent.held += read;
                 if let Some(left) = &mut self.left {
                     *left = left.saturating_sub(read as u64);
                 }
@@ -285,7 +281,6 @@ impl Direction {
     fn give_up(&mut self) {
         self.buffer = None;
         self.pipe = None;
-        self.in_pipe = 0;
         self.done = true;
     }
 }

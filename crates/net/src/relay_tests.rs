@@ -20,8 +20,8 @@ fn pair() -> (TcpStream, TcpStream) {
 
 fn run(client: TcpStream, target: TcpStream, idle: Option<Duration>) -> RelayEnd {
     rt::run_worker(async {
-        let mut client = Stream::Tcp(tokio::net::TcpStream::from_std(client).unwrap());
-        let mut target = Stream::Tcp(tokio::net::TcpStream::from_std(target).unwrap());
+        let mut client = Stream::tcp(client.into()).unwrap();
+        let mut target = Stream::tcp(target.into()).unwrap();
         let buffers = Buffers::default();
         let up = Direction::new(&buffers, None, None, true);
         let down = Direction::new(&buffers, None, None, true);
@@ -106,8 +106,8 @@ fn a_limited_direction_takes_no_byte_beyond_its_limit() {
         });
         let relay = std::thread::spawn(move || {
             rt::run_worker(async move {
-                let mut from = Stream::Tcp(tokio::net::TcpStream::from_std(near_client).unwrap());
-                let mut to = Stream::Tcp(tokio::net::TcpStream::from_std(near_target).unwrap());
+                let mut from = Stream::tcp(near_client.into()).unwrap();
+                let mut to = Stream::tcp(near_target.into()).unwrap();
                 let buffers = Buffers::default();
                 let mut one = Direction::new(&buffers, None, Some(limit), true);
                 std::future::poll_fn(|cx| one.poll(cx, &mut from, &mut to)).await.unwrap();

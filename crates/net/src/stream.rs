@@ -2,26 +2,46 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 
 use crate::buffer::Buffer;
-use crate::sys;
+use crate::sys::{self, Pipe};
 
-/// A connected byte stream.
+/// A connected byte stream. The kernel is called without the C library in between, whose calls are points where a
+/// thread may be cancelled; ours never are.
 #[derive(Debug)]
-pub enum Stream {
-    /// Over TCP.
-    Tcp(TcpStream),
-    /// Over a unix socket.
-    Unix(UnixStream),
+pub struct Stream {
+    socket: AsyncFd<OwnedFd>,
+    kind: Kind,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tcp,
+    Unix,
+}
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 impl Stream {
+    /// A TCP socket that is connected, or about to be, and does not block.
+    pub(crate) fn tcp(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { socket: sys::watched(socket, BOTH)?, kind: Kind::Tcp })
+    }
+
+    /// The same over a unix socket.
+    pub(crate) fn unix(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { socket: sys::watched(socket, BOTH)?, kind: Kind::Unix })
+    }
+
     /// Reads what there is into the buffer's space: `Ok(0)` is the end, or a full buffer.
     #[inline]
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
@@ -38,67 +58,95 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         let space = buffer.space();
         let most = most.min(space.len());
-        let mut space = ReadBuf::new(&mut space[..most]);
-        // tokio clears the readiness after a short read, which saves the extra read that ends in EAGAIN.
-        let polled = match self {
-            Self::Tcp(s) => Pin::new(s).poll_read(cx, &mut space),
-            Self::Unix(s) => Pin::new(s).poll_read(cx, &mut space),
-        };
-        let read = space.filled().len();
-        polled.map_ok(|()| {
-            buffer.advance(read);
-            read
-        })
+        let read = ready!(self.poll_recv(cx, &mut space[..most]))?;
+        buffer.advance(read);
+        Poll::Ready(Ok(read))
+    }
+
+    #[inline]
+    fn poll_recv(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut readiness = ready!(self.socket.poll_read_ready(cx))?;
+            match rustix::net::recv(readiness.get_inner(), &mut *space, RecvFlags::empty()) {
+                Ok((read, _)) => {
+                    // A short read has emptied the socket: the next read need not end in EAGAIN to tell. But an end
+                    // is read again, as often as one likes.
+                    if 0 < read && read < space.len() {
+                        readiness.clear_ready();
+                    }
+                    return Poll::Ready(Ok(read));
+                }
+                Err(Errno::AGAIN) => readiness.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
     }
 
     /// Writes from the slices, in order; how much was taken.
     #[inline]
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        // `send` is a little cheaper in the kernel than `writev` of one slice, and one slice is the rule.
-        match (self, bytes) {
-            (Self::Tcp(s), [one]) => Pin::new(s).poll_write(cx, one),
-            (Self::Unix(s), [one]) => Pin::new(s).poll_write(cx, one),
-            (Self::Tcp(s), _) => Pin::new(s).poll_write_vectored(cx, bytes),
-            (Self::Unix(s), _) => Pin::new(s).poll_write_vectored(cx, bytes),
+        loop {
+            let mut readiness = ready!(self.socket.poll_write_ready(cx))?;
+            // `send` is a little cheaper in the kernel than `sendmsg` of one slice, and one slice is the rule.
+            let (wanted, sent) = match bytes {
+                [one] => (one.len(), rustix::net::send(readiness.get_inner(), one, SendFlags::NOSIGNAL)),
+                _ => {
+                    let mut nothing = SendAncillaryBuffer::default();
+                    let wanted = bytes.iter().map(|slice| slice.len()).sum();
+                    let socket = readiness.get_inner();
+                    (wanted, rustix::net::sendmsg(socket, bytes, &mut nothing, SendFlags::NOSIGNAL))
+                }
+            };
+            match sent {
+                Ok(sent) => {
+                    // What was not taken shows that the kernel's buffer is full.
+                    if 0 < sent && sent < wanted {
+                        readiness.clear_ready();
+                    }
+                    return Poll::Ready(Ok(sent));
+                }
+                Err(Errno::AGAIN) => readiness.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
         }
     }
 
     /// Ends our direction; the other one stays open.
-    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
-            Self::Unix(s) => Pin::new(s).poll_shutdown(cx),
+    pub fn finish(&self) -> io::Result<()> {
+        match rustix::net::shutdown(&self.socket, Shutdown::Write) {
+            // It has ended already, on both sides.
+            Err(Errno::NOTCONN) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Ready when a read would not wait. Takes nothing from the stream.
     #[inline]
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(s) => s.poll_read_ready(cx),
-            Self::Unix(s) => s.poll_read_ready(cx),
-        }
+        self.socket.poll_read_ready(cx).map_ok(drop)
     }
 
     /// Ready when a write would not wait.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(s) => s.poll_write_ready(cx),
-            Self::Unix(s) => s.poll_write_ready(cx),
-        }
+        self.socket.poll_write_ready(cx).map_ok(drop)
+    }
+
+    /// Waits until the connection that was begun stands, or has failed.
+    pub(crate) async fn connected(self) -> io::Result<Self> {
+        drop(self.socket.writable().await?);
+        rustix::net::sockopt::socket_error(&self.socket)??;
+        Ok(self)
     }
 
     /// Whether an idle connection has ended, or said something unasked. Costs no system call unless the engine
     /// has already seen the socket become readable; with `ask` it always asks the kernel.
     pub fn is_stale(&self, ask: bool) -> bool {
-        let mut byte = [0; 1];
-        let peeked = match self {
-            // A peek leaves the readiness as it is; a read that would block clears it, for the next time.
-            Self::Tcp(s) => s.try_io(Interest::READABLE, || peek(s.as_fd(), &mut byte)),
-            Self::Unix(s) => s.try_io(Interest::READABLE, || peek(s.as_fd(), &mut byte)),
-        };
+        // A peek leaves the readiness as it is; a read that would block clears it, for the next time.
+        let peeked = self.socket.try_io(Interest::READABLE, |socket| peek(socket.as_fd()));
         let asked = match peeked {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock && ask => peek(self.as_fd(), &mut byte),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && ask => peek(self.as_fd()),
             other => other,
         };
         !matches!(asked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
@@ -106,26 +154,20 @@ impl Stream {
 
     /// Makes the close that follows a reset (RST) instead of an orderly end.
     pub fn reset_on_close(&self) {
-        if let Self::Tcp(s) = self {
+        if self.kind == Kind::Tcp {
             // The socket is going away either way; an error leaves an orderly close.
-            let _ = socket2::SockRef::from(s).set_linger(Some(std::time::Duration::ZERO));
+            let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         }
     }
 
     /// Our end's address, for TCP.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(s) => s.local_addr().ok(),
-            Self::Unix(_) => None,
-        }
+        rustix::net::getsockname(&self.socket).ok()?.try_into().ok()
     }
 
     /// The other end's address, for TCP.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(s) => s.peer_addr().ok(),
-            Self::Unix(_) => None,
-        }
+        rustix::net::getpeername(&self.socket).ok()??.try_into().ok()
     }
 
     /// Until it is disarmed, dropping the guard – with the task that holds it, say – makes this stream's close a
@@ -136,24 +178,22 @@ impl Stream {
 
     /// How many of our bytes the peer's kernel has taken, where the kernel tells (TCP).
     pub fn bytes_acked(&self) -> Option<u64> {
-        match self {
-            Self::Tcp(s) => sys::tcp_bytes_acked(s.as_fd()).ok(),
-            Self::Unix(_) => None,
-        }
+        (self.kind == Kind::Tcp).then(|| sys::tcp_bytes_acked(self.as_fd()).ok()).flatten()
     }
 
     /// Splices towards a pipe: waits until readable, then moves up to `len` bytes.
     pub(crate) fn poll_splice_in(
         &self,
         cx: &mut Context<'_>,
-        pipe: BorrowedFd<'_>,
+        pipe: &Pipe,
         len: usize,
     ) -> Poll<io::Result<usize>> {
         loop {
-            std::task::ready!(self.poll_readable(cx))?;
-            match self.try_io(Interest::READABLE, || sys::splice(self.as_fd(), pipe, len)) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+            let mut readiness = ready!(self.socket.poll_read_ready(cx))?;
+            match pipe.fill_from(readiness.get_inner().as_fd(), len) {
+                Err(Errno::AGAIN) => readiness.clear_ready(),
+                Err(Errno::INTR) => {}
+                done => return Poll::Ready(done.map_err(io::Error::from)),
             }
         }
     }
@@ -162,22 +202,16 @@ impl Stream {
     pub(crate) fn poll_splice_out(
         &self,
         cx: &mut Context<'_>,
-        pipe: BorrowedFd<'_>,
+        pipe: &Pipe,
         len: usize,
     ) -> Poll<io::Result<usize>> {
         loop {
-            std::task::ready!(self.poll_writable(cx))?;
-            match self.try_io(Interest::WRITABLE, || sys::splice(pipe, self.as_fd(), len)) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+            let mut readiness = ready!(self.socket.poll_write_ready(cx))?;
+            match pipe.empty_into(readiness.get_inner().as_fd(), len) {
+                Err(Errno::AGAIN) => readiness.clear_ready(),
+                Err(Errno::INTR) => {}
+                done => return Poll::Ready(done.map_err(io::Error::from)),
             }
-        }
-    }
-
-    fn try_io<T>(&self, interest: Interest, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        match self {
-            Self::Tcp(s) => s.try_io(interest, call),
-            Self::Unix(s) => s.try_io(interest, call),
         }
     }
 }
@@ -203,10 +237,7 @@ impl Drop for ResetGuard {
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(s) => s.as_fd(),
-            Self::Unix(s) => s.as_fd(),
-        }
+        self.socket.get_ref().as_fd()
     }
 }
 
@@ -217,19 +248,15 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(s) => Pin::new(s).poll_read(cx, space),
-            Self::Unix(s) => Pin::new(s).poll_read(cx, space),
-        }
+        let read = ready!(self.get_mut().poll_recv(cx, space.initialize_unfilled()))?;
+        space.advance(read);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(s) => Pin::new(s).poll_write(cx, bytes),
-            Self::Unix(s) => Pin::new(s).poll_write(cx, bytes),
-        }
+        Stream::poll_write(self.get_mut(), cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -237,13 +264,12 @@ impl AsyncWrite for Stream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_finish(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.finish())
     }
 }
 
-fn peek(socket: BorrowedFd<'_>, byte: &mut [u8; 1]) -> io::Result<usize> {
-    let socket = socket2::SockRef::from(&socket);
-    let mut space = [std::mem::MaybeUninit::new(byte[0])];
-    socket.recv_with_flags(&mut space, libc::MSG_PEEK | libc::MSG_DONTWAIT)
+fn peek(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut byte = [0u8; 1];
+    Ok(rustix::net::recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
 }

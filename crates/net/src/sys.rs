@@ -2,7 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::pipe::{PipeFlags, SpliceFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// CPUs that this process may use: the affinity mask and the cgroup's quota, at least 1.
 pub fn cpu_count() -> usize {
@@ -27,34 +31,42 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// A socket whose readiness the engine of this thread watches.
+pub(crate) fn watched(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open, names the same file for as long as it lives, and is the AsyncFd's alone.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+}
+
 /// A pipe for `splice`, both ends non-blocking.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    pub(crate) read: OwnedFd,
-    pub(crate) write: OwnedFd,
+    read: OwnedFd,
+    write: OwnedFd,
 }
+
+/// What a pipe holds, asked for: the fewer bytes per call, the more calls per byte. A process without privileges gets
+/// 64 such pipes on usual limits (pipe(7), `pipe-user-pages-soft`), and the usual 64 KiB for the others.
+const PIPE_BYTES: usize = 1 << 20;
 
 impl Pipe {
     pub(crate) fn new() -> io::Result<Self> {
-        let mut ends = [0 as RawFd; 2];
-        // SAFETY: `ends` has room for the two descriptors that pipe2 writes.
-        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: pipe2 succeeded, so both descriptors are open and owned by nobody else.
-        unsafe { Ok(Self { read: OwnedFd::from_raw_fd(ends[0]), write: OwnedFd::from_raw_fd(ends[1]) }) }
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+        let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE_BYTES);
+        Ok(Self { read, write })
+    }
+
+    /// Moves up to `len` bytes from a socket into the pipe, without copying them through user space.
+    pub(crate) fn fill_from(&self, socket: BorrowedFd<'_>, len: usize) -> rustix::io::Result<usize> {
+        rustix::pipe::splice(socket, None, &self.write, None, len, SPLICE)
+    }
+
+    /// Moves up to `len` bytes from the pipe into a socket.
+    pub(crate) fn empty_into(&self, socket: BorrowedFd<'_>, len: usize) -> rustix::io::Result<usize> {
+        rustix::pipe::splice(&self.read, None, socket, None, len, SPLICE)
     }
 }
 
-/// Moves up to `len` bytes between a socket and a pipe without copying them through user space.
-pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
-    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
-    // SAFETY: both descriptors are borrowed and hence open; null offsets mean "no offset", as sockets and pipes need.
-    let moved = unsafe {
-        libc::splice(from.as_raw_fd(), std::ptr::null_mut(), to.as_raw_fd(), std::ptr::null_mut(), len, flags)
-    };
-    usize::try_from(moved).map_err(|_| io::Error::last_os_error())
-}
+const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 /// Lets a source address be bound without a port: the kernel picks one at connect, unique per destination, so
 /// that 28,000 ephemeral ports suffice for 28,000 connections per target rather than in all.
@@ -143,8 +155,8 @@ mod tests {
         client.write_all(b"hello").unwrap();
         let pipe = Pipe::new().unwrap();
         server.peek(&mut [0; 1]).unwrap();
-        assert_eq!(splice(server.as_fd(), pipe.write.as_fd(), 100).unwrap(), 5);
-        assert_eq!(splice(pipe.read.as_fd(), server.as_fd(), 5).unwrap(), 5);
+        assert_eq!(pipe.fill_from(server.as_fd(), 100).unwrap(), 5);
+        assert_eq!(pipe.empty_into(server.as_fd(), 5).unwrap(), 5);
         let mut back = [0; 5];
         client.read_exact(&mut back).unwrap();
         assert_eq!(&back, b"hello");
