@@ -6,11 +6,13 @@
 //! Does not know: sockets, clocks, configuration files, HTTP, or anything else of the house.
 
 mod addr;
+mod id_map;
 mod name;
 mod random;
 mod reason;
 
 pub use addr::{AddrError, BindAddr, ClientAddr, TargetAddr};
+pub use id_map::{IdHasher, IdMap};
 pub use name::{ListenerName, MAX_NAME_BYTES, NameError, PoolName, TargetId, Weight, WorkerId};
 pub use random::SplitMix64;
 pub use reason::Reason;

@@ -242,12 +242,7 @@ impl Data {
     fn track(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) -> rt::Abort {
         let held = Held(Rc::clone(self));
         self.open.set(self.open.get() + 1);
-        // In a box of its own: moved into the block below it would be held twice, and a connection's memory is this.
-        let task = Box::pin(task);
-        let task = rt::spawn_local(async move {
-            let _held = held;
-            task.await;
-        });
+        let task = rt::spawn_holding(task, held);
         task.abort_handle()
     }
 

@@ -90,19 +90,22 @@ impl<D: Dial + 'static> Connection<'_, D> {
         }
     }
 
-    /// Waits, without a buffer, for the first byte of a request. A draining connection waits as well: its client
-    /// gets one more answer, which says `Connection: close`, rather than a closed door.
+    /// Waits, without a buffer, for the first bytes of a request, and reads them. A draining connection waits as well:
+    /// its client gets one more answer, which says `Connection: close`, rather than a closed door.
     async fn wait(&mut self) -> Result<(), Reason> {
         if self.client.has_bytes() {
             return Ok(());
         }
-        self.client.buffer = None;
-        let Client { stream, deadline, .. } = &mut self.client;
-        let drain = &self.drain;
+        let Client { stream, deadline, buffer, .. } = &mut self.client;
+        let (drain, buffers) = (&self.drain, &self.plane.buffers);
         let mut hurried = false;
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(readable) = stream.poll_readable(cx) {
-                return Poll::Ready(readable.map_err(|_| Reason::ClientReset));
+            if let Poll::Ready(read) = stream.poll_read_lent(cx, buffer, buffers, usize::MAX) {
+                return Poll::Ready(match read {
+                    Ok(0) => Err(Reason::ClientClosed),
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(Reason::ClientReset),
+                });
             }
             if drain.is_draining() && !hurried {
                 hurried = true;
@@ -191,24 +194,17 @@ impl<D: Dial + 'static> Connection<'_, D> {
         }
     }
 
-    /// Reads what has come; a client that has sent nothing holds no buffer meanwhile. `None` is the deadline.
+    /// Reads more of a head. `None` is the deadline.
     async fn more(&mut self) -> Option<std::io::Result<usize>> {
         let Client { stream, deadline, buffer, .. } = &mut self.client;
         let buffers = &self.plane.buffers;
-        deadline
-            .guard(|cx| {
-                let lent = buffer.get_or_insert_with(|| buffers.lend());
-                if lent.space().is_empty() {
-                    // The parser refuses a head at its limit; until then there has to be room.
-                    lent.grow(lent.capacity() * 2);
-                }
-                let polled = stream.poll_read(cx, lent);
-                if polled.is_pending() && lent.is_empty() {
-                    *buffer = None;
-                }
-                polled
-            })
-            .await
+        if let Some(lent) = buffer
+            && lent.space().is_empty()
+        {
+            // The parser refuses a head at its limit; until then there has to be room.
+            lent.grow(lent.capacity() * 2);
+        }
+        deadline.guard(|cx| stream.poll_read_lent(cx, buffer, buffers, usize::MAX)).await
     }
 
     fn parse(&mut self, reading: &Reading<'_>) -> Result<Option<Ask>, Stop> {

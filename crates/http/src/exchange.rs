@@ -63,7 +63,7 @@ pub(crate) struct Exchange<'a, D> {
 /// What a try came to.
 enum Outcome {
     /// The client has its answer, or is beyond getting one.
-    Over(Next),
+    Over(Next, Fate),
     /// Nothing has reached the client yet.
     Failed(Trouble),
 }
@@ -129,7 +129,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             }
             self.course.attempts += 1;
             let trouble = match self.try_target(pool, &lease, &tried).await {
-                Outcome::Over(next) => return Some(next),
+                Outcome::Over(next, _) => return Some(next),
                 Outcome::Failed(trouble) => trouble,
             };
             match trouble {
@@ -170,14 +170,19 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         loop {
             // What cannot be sent twice must not go to a connection that has ended.
             let sure = !self.ask.method.is_idempotent() || self.ask.framing.has_body();
-            let target = match self.plane.reach(pool, lease, fresh, sure).await {
+            let mut target = match self.plane.reach(pool, lease, fresh, sure).await {
                 Ok(target) => target,
                 Err(reason) => {
                     return Outcome::Failed(Trouble::Target { reason, stale: false, unread: true });
                 }
             };
             self.course.reused = target.reused;
-            match self.try_once(pool, lease, target, tried).await {
+            match self.try_once(pool, lease, &mut target, tried).await {
+                Outcome::Over(next, Fate::Kept) => {
+                    let until = self.ended + pool.config.keep_alive_timeout;
+                    self.plane.idle.put(lease.target().id, target, pool.config.max_idle, until);
+                    return Outcome::Over(next, Fate::Kept);
+                }
                 Outcome::Failed(Trouble::Target { stale: true, unread, .. })
                     if pool.config.retry.on_stale && self.may_resend(unread) =>
                 {
@@ -216,7 +221,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         &mut self,
         pool: &Pool,
         lease: &Lease<'_>,
-        mut target: Upstream,
+        target: &mut Upstream,
         tried: &Tried,
     ) -> Outcome {
         let http = &self.view.config.http;
@@ -238,7 +243,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let begun = if at_once { self.started } else { Instant::now() };
         self.course.connected = if target.reused { Duration::ZERO } else { begun - self.started };
         let mut attempt =
-            Attempt::new(self.client, &mut target, &mut upload, &mut answer, http, buffers, scratch);
+            Attempt::new(self.client, target, &mut upload, &mut answer, http, buffers, scratch);
         attempt.begins_at(begun);
         let reply = attempt.answer(&expecting, &mut reply_head).await;
         let received = attempt.received();
@@ -253,8 +258,10 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 let now = Instant::now();
                 self.course.first_byte = now - self.started;
                 lease.answered(reply.status, (now - begun).as_micros() as u64);
-                let leg = Leg { target, upload, answer };
-                Outcome::Over(self.deliver(pool, lease, reply, leg).await)
+                let leg = Leg { target, upload: &mut upload, answer: &mut answer };
+                let (next, fate) = self.deliver(lease, reply, leg).await;
+                self.plane.heads.give_back(upload.take_head());
+                Outcome::Over(next, fate)
             }
             Err(trouble) => {
                 self.keep_for_resend(&mut upload);
@@ -267,20 +274,30 @@ impl<D: Dial + 'static> Exchange<'_, D> {
 }
 
 /// The target's side of an exchange whose answer is about to be delivered.
-struct Leg {
-    target: Upstream,
-    upload: Pump,
-    answer: Buffer,
+struct Leg<'l> {
+    target: &'l mut Upstream,
+    upload: &'l mut Pump,
+    answer: &'l mut Buffer,
+}
+
+/// What becomes of the connection to the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It may carry another request.
+    Kept,
+    /// It closes.
+    Closed,
 }
 
 impl<D: Dial + 'static> Exchange<'_, D> {
     /// Passes the final answer on and decides what becomes of both connections.
-    async fn deliver(&mut self, pool: &Pool, lease: &Lease<'_>, reply: Reply, mut leg: Leg) -> Next {
+    async fn deliver(&mut self, lease: &Lease<'_>, reply: Reply, leg: Leg<'_>) -> (Next, Fate) {
         self.course.status = reply.status;
         if reply.upgrade {
             // Seldom, and large: kept out of what every connection holds.
-            return Box::pin(self.switch(lease, reply, leg)).await;
+            return (Box::pin(self.switch(lease, reply, leg)).await, Fate::Closed);
         }
+        let Leg { target, upload, answer } = leg;
         let buffers = &self.plane.buffers;
         // An answer that ends with its connection looks whole when the connection is merely closed.
         let ends_by_close = reply.coding == Coding::Decode
@@ -290,20 +307,12 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let mut download = Pump::new(reply.head, reply.framing, reply.coding, u64::MAX, buffers);
         let http = &self.view.config.http;
         let scratch = &self.plane.scratch;
-        let mut attempt = Attempt::new(
-            self.client,
-            &mut leg.target,
-            &mut leg.upload,
-            &mut leg.answer,
-            http,
-            buffers,
-            scratch,
-        );
+        let mut attempt = Attempt::new(self.client, target, upload, answer, http, buffers, scratch);
         let delivered = attempt.deliver(&mut download).await;
         self.ended = Instant::now();
         let sent = attempt.request_is_sent();
         let unsaid = download.moved() == 0;
-        self.count(lease, &leg.upload, download.moved());
+        self.count(lease, upload, download.moved());
         self.course.bytes_out += download.moved();
         self.admitted.cell().bytes_out.add(download.moved());
         self.admitted.live.bytes_out.add(download.moved());
@@ -313,17 +322,19 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 if let Some(guard) = guard {
                     guard.disarm();
                 }
-                let whole = reply.framing != Framing::UntilClose && leg.answer.is_empty();
-                if reply.target_keep_alive && sent && whole {
-                    self.keep_target(pool, lease, leg);
+                let whole = reply.framing != Framing::UntilClose && answer.is_empty();
+                let kept = reply.target_keep_alive && sent && whole;
+                if kept {
+                    target.sent_before += upload.moved();
                 }
-                if !reply.close && sent {
+                let next = if !reply.close && sent {
                     Next::Another
                 } else if self.ask.last && self.client.is_silent() {
                     Next::Ended
                 } else {
                     Next::Linger
-                }
+                };
+                (next, if kept { Fate::Kept } else { Fate::Closed })
             }
             Err(reason) => {
                 self.course.reason = Some(reason);
@@ -335,30 +346,23 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                     if let Some(guard) = guard {
                         guard.disarm();
                     }
-                    return self.refuse(reason).await;
+                    return (self.refuse(reason).await, Fate::Closed);
                 }
                 // A known length or a missing last chunk shows the client what is missing; a close would not.
-                if ends_by_close { Next::Reset } else { Next::Ended }
+                (if ends_by_close { Next::Reset } else { Next::Ended }, Fate::Closed)
             }
         }
     }
 
-    fn keep_target(&self, pool: &Pool, lease: &Lease<'_>, mut leg: Leg) {
-        leg.target.sent_before += leg.upload.moved();
-        self.plane.heads.give_back(leg.upload.take_head());
-        let until = self.ended + pool.config.keep_alive_timeout;
-        self.plane.idle.put(lease.target().id, leg.target, pool.config.max_idle, until);
-    }
-
     /// The protocols are switched: bytes go both ways until both sides have ended. No deadline of a request counts
     /// any more, only the listener's idle timeout.
-    async fn switch(&mut self, lease: &Lease<'_>, reply: Reply, mut leg: Leg) -> Next {
+    async fn switch(&mut self, lease: &Lease<'_>, reply: Reply, leg: Leg<'_>) -> Next {
         let http = &self.view.config.http;
         if let Err(reason) = self.client.write_all(&reply.head, http.write_timeout).await {
             return self.gone(reason);
         }
         let up = Direction::new(&self.plane.buffers, self.client.buffer.take(), None, true);
-        let down = Direction::new(&self.plane.buffers, Some(leg.answer), None, true);
+        let down = Direction::new(&self.plane.buffers, Some(leg.answer.take()), None, true);
         let (listener, cell, live) = (self.admitted.cell(), lease.cell(), &self.admitted.live);
         let idle = self.view.config.idle_timeout;
         let end =

@@ -1,10 +1,8 @@
 //! This worker's idle connections to targets.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
-use evenkeel_base::TargetId;
+use evenkeel_base::{IdMap, TargetId};
 use evenkeel_net::rt::Instant;
 use evenkeel_state::Target;
 
@@ -13,26 +11,7 @@ use crate::upstream::Upstream;
 /// Idle connections, by target; the one used last is used next, so that the surplus ages and is closed.
 #[derive(Debug, Default)]
 pub(crate) struct IdlePool {
-    by_target: RefCell<HashMap<TargetId, Vec<Idle>, BuildHasherDefault<ById>>>,
-}
-
-/// Identities are small numbers of our own making: nobody can choose them to collide.
-#[derive(Debug, Default)]
-struct ById(u64);
-
-impl Hasher for ById {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        // The table takes its bits from both ends.
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
+    by_target: RefCell<IdMap<TargetId, Vec<Idle>>>,
 }
 
 #[derive(Debug)]

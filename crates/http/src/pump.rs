@@ -75,7 +75,8 @@ pub(crate) struct Pump {
     tail: &'static [u8],
     source: Source,
     coding: Coding,
-    direct: Option<Direction>,
+    /// Seldom there, and large.
+    direct: Option<Box<Direction>>,
     buffers: Buffers,
     full_reads: u8,
     /// Payload bytes that may still come.
@@ -124,7 +125,7 @@ impl Pump {
 
     /// Bytes written so far, framing included.
     pub(crate) fn moved(&self) -> u64 {
-        self.moved + self.direct.as_ref().map_or(0, Direction::moved)
+        self.moved + self.direct.as_ref().map_or(0, |direct| direct.moved())
     }
 
     /// Whether the whole message has been written.
@@ -326,7 +327,7 @@ impl Pump {
                 self.take(buffer).map_err(Stopped::Refused)?;
                 // What is in the buffer goes first; the rest never passes through it.
                 self.spend(beyond).map_err(Stopped::Refused)?;
-                self.direct = Some(Direction::splicing(&self.buffers, beyond));
+                self.direct = Some(Box::new(Direction::splicing(&self.buffers, beyond)));
             }
         }
         Poll::Ready(Ok(()))

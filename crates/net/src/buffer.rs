@@ -85,6 +85,12 @@ impl Buffer {
         self.end = (self.end + n).min(self.bytes.len());
     }
 
+    /// Takes what is there away, with the memory it stands in; what stays holds nothing, and has no room.
+    pub fn take(&mut self) -> Self {
+        let nothing = Self { bytes: Box::default(), start: 0, end: 0, home: None };
+        std::mem::replace(self, nothing)
+    }
+
     /// Makes the buffer hold at least `capacity` bytes. A grown buffer is not pooled.
     pub fn grow(&mut self, capacity: usize) {
         if capacity <= self.bytes.len() {

@@ -1,10 +1,10 @@
 //! How a listener tells its connections, on one worker, that it is leaving.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use evenkeel_base::IdMap;
 use tokio::sync::Notify;
 
 /// Held by whoever drains.
@@ -20,7 +20,7 @@ struct Shared {
     draining: Cell<bool>,
     started: Notify,
     /// Tasks to be woken when it starts, by key; a connection enters once, not per request.
-    watchers: RefCell<HashMap<u64, Waker>>,
+    watchers: RefCell<IdMap<u64, Waker>>,
     last_key: Cell<u64>,
 }
 

@@ -139,16 +139,10 @@ impl Direction {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<()>> {
-        // Nothing to read: give the buffer back, so that a quiet connection costs no memory.
-        if from.poll_readable(cx).is_pending() {
-            self.buffer = None;
-            return Poll::Pending;
-        }
-        let buffer = self.buffer.get_or_insert_with(|| self.buffers.lend());
-        let room = buffer.space().len();
         // Beyond the limit lies something else – the next request, an answer that is too long: it stays there.
         let most = self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-        let read = ready!(from.poll_read_at_most(cx, buffer, most))?;
+        let read = ready!(from.poll_read_lent(cx, &mut self.buffer, &self.buffers, most))?;
+        let room = self.buffer.as_ref().map_or(0, Buffer::capacity);
         if read == 0 {
             self.input_ended = true;
             return Poll::Ready(Ok(()));

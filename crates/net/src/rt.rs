@@ -34,6 +34,32 @@ where
     tokio::task::spawn_local(future)
 }
 
+/// Starts a task on this worker that holds on to `held` until it has ended, however that comes about.
+pub fn spawn_holding<F, H>(future: F, held: H) -> Task<()>
+where
+    F: Future<Output = ()> + 'static,
+    H: 'static,
+{
+    spawn_local(Holding { future, held })
+}
+
+pin_project_lite::pin_project! {
+    /// A block that awaited the future would store it twice, and the memory of an idle connection is this future.
+    struct Holding<F, H> {
+        #[pin]
+        future: F,
+        held: H,
+    }
+}
+
+impl<F: Future, H> Future for Holding<F, H> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
 /// Waits.
 pub fn sleep(duration: Duration) -> impl Future<Output = ()> {
     tokio::time::sleep(duration)

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Buffers};
 use crate::sys::{self, Pipe};
 
 /// A connected byte stream. The kernel is called without the C library in between, whose calls are points where a
@@ -45,40 +45,45 @@ impl Stream {
     /// Reads what there is into the buffer's space: `Ok(0)` is the end, or a full buffer.
     #[inline]
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-        self.poll_read_at_most(cx, buffer, usize::MAX)
-    }
-
-    /// Like [`Stream::poll_read`], but takes no more than `most` bytes off the stream.
-    #[inline]
-    pub fn poll_read_at_most(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut Buffer,
-        most: usize,
-    ) -> Poll<io::Result<usize>> {
-        let space = buffer.space();
-        let most = most.min(space.len());
-        let read = ready!(self.poll_recv(cx, &mut space[..most]))?;
+        let read = ready!(self.poll_receive(cx, buffer.space()))?;
         buffer.advance(read);
         Poll::Ready(Ok(read))
     }
 
+    /// Reads at most `most` bytes into the buffer in `slot`, which is lent when something has come: who waits for the
+    /// first byte holds no buffer.
     #[inline]
-    fn poll_recv(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_read_lent(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: &mut Option<Buffer>,
+        buffers: &Buffers,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let Poll::Ready(readiness) = self.socket.poll_read_ready(cx) else {
+                if slot.as_ref().is_some_and(Buffer::is_empty) {
+                    *slot = None;
+                }
+                return Poll::Pending;
+            };
+            let buffer = slot.get_or_insert_with(|| buffers.lend());
+            let space = buffer.space();
+            let most = most.min(space.len());
+            if let Some(read) = receive(&mut readiness?, &mut space[..most]) {
+                let read = read?;
+                buffer.advance(read);
+                return Poll::Ready(Ok(read));
+            }
+        }
+    }
+
+    #[inline]
+    fn poll_receive(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut readiness = ready!(self.socket.poll_read_ready(cx))?;
-            match rustix::net::recv(readiness.get_inner(), &mut *space, RecvFlags::empty()) {
-                Ok((read, _)) => {
-                    // A short read has emptied the socket: the next read need not end in EAGAIN to tell. But an end
-                    // is read again, as often as one likes.
-                    if 0 < read && read < space.len() {
-                        readiness.clear_ready();
-                    }
-                    return Poll::Ready(Ok(read));
-                }
-                Err(Errno::AGAIN) => readiness.clear_ready(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+            if let Some(read) = receive(&mut readiness, space) {
+                return Poll::Ready(read);
             }
         }
     }
@@ -248,7 +253,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = ready!(self.get_mut().poll_recv(cx, space.initialize_unfilled()))?;
+        let read = ready!(self.get_mut().poll_receive(cx, space.initialize_unfilled()))?;
         space.advance(read);
         Poll::Ready(Ok(()))
     }
@@ -266,6 +271,32 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.finish())
+    }
+}
+
+/// What a socket that was said to be readable gives; `None` when there was nothing, after all.
+#[inline]
+fn receive(
+    readiness: &mut AsyncFdReadyGuard<'_, OwnedFd>,
+    space: &mut [u8],
+) -> Option<io::Result<usize>> {
+    loop {
+        match rustix::net::recv(readiness.get_inner(), &mut *space, RecvFlags::empty()) {
+            Ok((read, _)) => {
+                // A short read has emptied the socket: the next read need not end in EAGAIN to tell. But an end is read
+                // again, as often as one likes.
+                if 0 < read && read < space.len() {
+                    readiness.clear_ready();
+                }
+                return Some(Ok(read));
+            }
+            Err(Errno::AGAIN) => {
+                readiness.clear_ready();
+                return None;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Some(Err(error.into())),
+        }
     }
 }
 

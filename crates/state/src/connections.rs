@@ -2,14 +2,13 @@
 //!
 //! One lock per worker, taken when a connection comes and goes, not per request.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use evenkeel_base::{ClientAddr, ListenerName, TargetId, WorkerId};
+use evenkeel_base::{ClientAddr, IdMap, ListenerName, TargetId, WorkerId};
 
 use crate::cells::{Counter, Padded};
 
@@ -95,7 +94,7 @@ pub struct ConnectionView {
     pub target: Option<TargetId>,
 }
 
-type Table = Mutex<HashMap<u64, Arc<ConnectionCell>>>;
+type Table = Mutex<IdMap<u64, Arc<ConnectionCell>>>;
 
 /// All connections, by worker.
 #[derive(Debug)]
@@ -209,7 +208,7 @@ fn view(cell: &ConnectionCell) -> ConnectionView {
 }
 
 /// An insert or a removal completes or has not begun, so a poisoned table is still right.
-fn lock(table: &Table) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<ConnectionCell>>> {
+fn lock(table: &Table) -> std::sync::MutexGuard<'_, IdMap<u64, Arc<ConnectionCell>>> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
