@@ -42,7 +42,9 @@ mod tests {
             hasher.write_u64(id);
             hasher.finish()
         };
-        let ends = |shift: u32| (0..1_000).map(|id| hash(id) >> shift & 0x7f).collect::<std::collections::HashSet<_>>();
+        let ends = |shift: u32| {
+            (0..1_000).map(|id| hash(id) >> shift & 0x7f).collect::<std::collections::HashSet<_>>()
+        };
         assert_eq!((ends(57).len(), ends(0).len()), (128, 128));
     }
 }

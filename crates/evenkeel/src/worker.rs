@@ -257,8 +257,10 @@ impl Data {
             rt::sleep(TICK).await;
             self.worker.log.flush();
             self.http.tick();
+            self.buffers.tick();
             if self.worker.is_thrifty() {
                 self.buffers.release();
+                self.http.release();
             }
         }
     }

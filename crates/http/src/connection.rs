@@ -1,8 +1,7 @@
 //! One client connection: request after request, until one side has had enough.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,21 +17,6 @@ use crate::exchange::{Course, Exchange, Next};
 use crate::head::{Ask, Reading, read_ask};
 use crate::log;
 
-/// Serves one client from its first request to its last.
-pub(crate) async fn serve<D: Dial + 'static>(
-    plane: &Plane<D>,
-    admitted: Admitted,
-    stream: Stream,
-    drain: DrainSignal,
-) {
-    let client = Client::new(stream, admitted.view.config.http.header_timeout);
-    // An idle connection hears of the drain, too.
-    let _watch = drain.watch().await;
-    let mut connection = Connection { plane, admitted, client, drain };
-    let reason = connection.run().await;
-    connection.admitted.reason = reason;
-}
-
 /// One client connection.
 ///
 /// ```text
@@ -41,8 +25,12 @@ pub(crate) async fn serve<D: Dial + 'static>(
 ///   ▼               ▼                  ▼
 ///  Gone          Refused ─────────▶ Lingering ──▶ Gone
 /// ```
-struct Connection<'p, D> {
-    plane: &'p Plane<D>,
+///
+/// Most connections are idle most of the time, so what an idle one holds is this, in a box, and a task that is little
+/// more than a pointer to it. All that head and exchange need lives in a [slot](crate::slot) that is lent for as long as
+/// they last.
+pub(crate) struct Connection<D> {
+    plane: Rc<Plane<D>>,
     admitted: Admitted,
     client: Client,
     drain: DrainSignal,
@@ -53,40 +41,74 @@ struct Connection<'p, D> {
 const LAST_CALL: Duration = Duration::from_secs(5);
 
 /// Why no request was read.
-enum Stop {
+#[derive(Debug)]
+pub(crate) enum Stop {
     /// Nothing is to be said.
     Silent(Reason),
     /// The client is told, and the connection closes.
     Refuse(Reason),
 }
 
-impl<D: Dial + 'static> Connection<'_, D> {
-    async fn run(&mut self) -> Reason {
+impl<D: Dial + 'static> Connection<D> {
+    pub(crate) fn new(
+        plane: Rc<Plane<D>>,
+        admitted: Admitted,
+        stream: Stream,
+        drain: DrainSignal,
+    ) -> Box<Self> {
+        let client = Client::new(stream, admitted.view.config.http.header_timeout);
+        Box::new(Self { plane, admitted, client, drain })
+    }
+
+    /// Serves the client from its first request to its last.
+    pub(crate) async fn serve(mut self: Box<Self>) {
+        // An idle connection hears of the drain, too.
+        let _watch = self.drain.watch().await;
         loop {
             if let Err(reason) = self.wait().await {
-                return reason;
+                self.admitted.reason = reason;
+                return;
             }
             self.admitted.worker.clone().renew(&mut self.admitted.view);
-            let next = match self.contained().await {
-                Ok(next) => next,
-                Err(Stop::Silent(reason)) => return reason,
-                Err(Stop::Refuse(reason)) => self.refuse(reason).await,
-            };
-            match next {
-                Next::Another if self.client.ended && !self.client.has_bytes() => {
-                    return Reason::ClientClosed;
-                }
-                Next::Another => {}
-                Next::Linger => {
-                    Box::pin(self.client.linger(&self.plane.buffers)).await;
-                    return if self.drain.is_draining() { Reason::Draining } else { Reason::Finished };
-                }
-                Next::Reset => {
-                    self.client.stream.reset_on_close();
-                    return Reason::TargetClosedEarly;
-                }
-                Next::Ended => return Reason::Finished,
+            let (back, outcome) = contained(self).await;
+            // It always comes back.
+            let Some(connection) = back else { return };
+            self = connection;
+            if let Err(reason) = self.goes_on(outcome).await {
+                self.admitted.reason = reason;
+                return;
             }
+        }
+    }
+
+    /// What follows from a request: whether another one may come, or why the connection ends.
+    async fn goes_on(&mut self, outcome: Option<Result<Next, Stop>>) -> Result<(), Reason> {
+        let next = match outcome {
+            Some(Ok(next)) => next,
+            Some(Err(Stop::Silent(reason))) => return Err(reason),
+            Some(Err(Stop::Refuse(reason))) => Box::pin(self.refuse(reason)).await,
+            None => {
+                self.admitted.cell().panics.add(1);
+                // Behind a part of an answer, another one would be taken for its rest.
+                if self.client.answering {
+                    Next::Reset
+                } else {
+                    Box::pin(self.refuse(Reason::Internal)).await
+                }
+            }
+        };
+        match next {
+            Next::Another if self.client.ended && !self.client.has_bytes() => Err(Reason::ClientClosed),
+            Next::Another => Ok(()),
+            Next::Linger => {
+                Box::pin(self.client.linger(&self.plane.buffers)).await;
+                Err(if self.drain.is_draining() { Reason::Draining } else { Reason::Finished })
+            }
+            Next::Reset => {
+                self.client.stream.reset_on_close();
+                Err(Reason::TargetClosedEarly)
+            }
+            Next::Ended => Err(Reason::Finished),
         }
     }
 
@@ -117,34 +139,15 @@ impl<D: Dial + 'static> Connection<'_, D> {
         .await
     }
 
-    /// Reads and answers one request; a defect of ours that panics costs this request, and nothing else.
-    async fn contained(&mut self) -> Result<Next, Stop> {
-        let outcome = {
-            let mut request = pin!(self.request());
-            std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx))) {
-                Ok(polled) => polled.map(Some),
-                Err(_) => Poll::Ready(None),
-            })
-            .await
-        };
-        match outcome {
-            Some(result) => result,
-            None => {
-                self.admitted.cell().panics.add(1);
-                // Behind a part of an answer, another one would be taken for its rest.
-                if self.client.answering { Ok(Next::Reset) } else { Err(Stop::Refuse(Reason::Internal)) }
-            }
-        }
-    }
-
-    async fn request(&mut self) -> Result<Next, Stop> {
+    /// Reads and answers one request.
+    pub(crate) async fn request(&mut self) -> Result<Next, Stop> {
         let ask = self.read().await?;
         let started = Instant::now();
         self.admitted.cell().requests.add(1);
         self.admitted.live.requests.add(1);
         let view = self.admitted.view.clone();
         let mut exchange = Exchange {
-            plane: self.plane,
+            plane: &self.plane,
             admitted: &self.admitted,
             view: &view,
             client: &mut self.client,
@@ -171,7 +174,8 @@ impl<D: Dial + 'static> Connection<'_, D> {
         let http = &view.config.http;
         let mut timed = false;
         self.client.answering = false;
-        let log = self.admitted.worker.log.is_on().then_some(&self.plane.heads);
+        let plane = Rc::clone(&self.plane);
+        let log = self.admitted.worker.log.is_on().then_some(&plane.heads);
         let reading = Reading { view: &view, client: self.admitted.live.client, log };
         loop {
             if self.client.has_bytes()
@@ -229,4 +233,21 @@ impl<D: Dial + 'static> Connection<'_, D> {
         log::refused(&self.admitted, reason);
         if written.is_ok() { Next::Linger } else { Next::Ended }
     }
+}
+
+/// Has one request read and answered; a defect of ours that panics costs this request (`None`), and nothing else.
+async fn contained<D: Dial + 'static>(
+    connection: Box<Connection<D>>,
+) -> (Option<Box<Connection<D>>>, Option<Result<Next, Stop>>) {
+    let plane = Rc::clone(&connection.plane);
+    let mut slot = plane.slots.lend();
+    slot.begin(connection);
+    let outcome = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| slot.poll(cx))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await;
+    let back = slot.end();
+    plane.slots.give_back(slot);
+    (back, outcome)
 }

@@ -242,8 +242,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let at_once = self.course.attempts == 1 && target.reused && self.course.queued.is_zero();
         let begun = if at_once { self.started } else { Instant::now() };
         self.course.connected = if target.reused { Duration::ZERO } else { begun - self.started };
-        let mut attempt =
-            Attempt::new(self.client, target, &mut upload, &mut answer, http, buffers, scratch);
+        let mut attempt = Attempt::new(self.client, target, &mut upload, &mut answer, http, buffers, scratch);
         attempt.begins_at(begun);
         let reply = attempt.answer(&expecting, &mut reply_head).await;
         let received = attempt.received();

@@ -17,9 +17,11 @@ mod head;
 mod idle;
 mod log;
 mod pump;
+mod slot;
 mod upstream;
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::rc::Rc;
 
 use evenkeel_base::Reason;
@@ -27,7 +29,9 @@ use evenkeel_net::{Buffers, Dial, DrainSignal, Stream, rt};
 use evenkeel_state::Admitted;
 use evenkeel_wire::Scratch;
 
+use crate::connection::Connection;
 use crate::idle::IdlePool;
+use crate::slot::Slots;
 
 /// The HTTP plane of one worker.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ pub struct Plane<D> {
     idle: IdlePool,
     scratch: RefCell<Scratch>,
     heads: Heads,
+    slots: Slots<D>,
 }
 
 impl<D: Dial + 'static> Plane<D> {
@@ -48,12 +53,19 @@ impl<D: Dial + 'static> Plane<D> {
             idle: IdlePool::default(),
             scratch: RefCell::new(Scratch::new()),
             heads: Heads::default(),
+            slots: Slots::default(),
         })
     }
 
     /// Serves one client from its first request to its last.
-    pub async fn serve(self: Rc<Self>, admitted: Admitted, client: Stream, drain: DrainSignal) {
-        connection::serve(&self, admitted, client, drain).await;
+    pub fn serve(
+        self: Rc<Self>,
+        admitted: Admitted,
+        client: Stream,
+        drain: DrainSignal,
+    ) -> impl Future<Output = ()> + 'static {
+        // Built here rather than by the first poll, so that the task does not keep room for the parts.
+        Connection::new(self, admitted, client, drain).serve()
     }
 
     /// Tells a client that was not let in why, without waiting for it.
@@ -64,6 +76,12 @@ impl<D: Dial + 'static> Plane<D> {
     /// Closes idle connections to targets that ended or were idle for too long; called about once a second.
     pub fn tick(&self) {
         self.idle.reap(rt::Instant::now());
+    }
+
+    /// Gives memory that lies ready back to the system.
+    pub fn release(&self) {
+        self.slots.release();
+        *self.heads.0.borrow_mut() = Vec::new();
     }
 
     /// Idle connections to targets held by this worker.

@@ -1,6 +1,6 @@
 //! Buffers and pipes that a worker lends out and takes back: an idle connection holds none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::sys::Pipe;
@@ -11,7 +11,7 @@ const BUFFER_BYTES: usize = 32 * 1024;
 /// Buffers kept for reuse per worker (16 MiB); more are freed when they come back.
 const KEPT: usize = 512;
 
-/// Pipes kept for reuse per worker: two descriptors each, and no memory while they are empty.
+/// Pipes kept for reuse per worker, for as long as they are in use every now and then: see [`Buffers::tick`].
 const PIPES_KEPT: usize = 64;
 
 /// Where they lie ready.
@@ -19,6 +19,8 @@ const PIPES_KEPT: usize = 64;
 struct Home {
     buffers: RefCell<Vec<Box<[u8]>>>,
     pipes: RefCell<Vec<Rc<Pipe>>>,
+    /// The least that lay ready since the last tick: so many pipes were not needed.
+    spare_pipes: Cell<usize>,
 }
 
 impl Home {
@@ -134,9 +136,20 @@ impl Buffers {
 
     /// Lends a pipe; none when descriptors have run out.
     pub(crate) fn lend_pipe(&self) -> Option<LentPipe> {
-        let ready = self.0.pipes.borrow_mut().pop();
+        let mut free = self.0.pipes.borrow_mut();
+        let ready = free.pop();
+        self.0.spare_pipes.set(self.0.spare_pipes.get().min(free.len()));
+        drop(free);
         let pipe = ready.or_else(|| Pipe::new().ok().map(Rc::new))?;
         Some(LentPipe { pipe, held: 0, home: Rc::clone(&self.0) })
+    }
+
+    /// Closes the pipes that were not needed since the last time; called a few times a second.
+    pub fn tick(&self) {
+        let mut free = self.0.pipes.borrow_mut();
+        let spare = self.0.spare_pipes.get().min(free.len());
+        free.drain(..spare);
+        self.0.spare_pipes.set(free.len());
     }
 
     /// Gives those that lie ready back to the system.
@@ -196,5 +209,27 @@ mod tests {
         assert_eq!(buffers.free(), 1);
         buffers.release();
         assert_eq!(buffers.free(), 0);
+    }
+
+    #[test]
+    fn a_pipe_is_used_again_while_it_is_needed_and_closed_when_it_is_not() {
+        let buffers = Buffers::default();
+        let first = buffers.lend_pipe().unwrap();
+        let pipe = Rc::downgrade(&first.pipe);
+        drop(first);
+        for _ in 0..3 {
+            buffers.tick();
+            let again = buffers.lend_pipe().unwrap();
+            assert!(std::ptr::eq(pipe.as_ptr(), &raw const *again.pipe), "the same one");
+        }
+        buffers.tick();
+        assert!(pipe.upgrade().is_some(), "it was needed since the last tick");
+        buffers.tick();
+        assert!(pipe.upgrade().is_none(), "nobody needed it");
+        let mut broken = buffers.lend_pipe().unwrap();
+        broken.held = 1;
+        let pipe = Rc::downgrade(&broken.pipe);
+        drop(broken);
+        assert!(pipe.upgrade().is_none(), "bytes of a flow that broke off are nobody else's");
     }
 }

@@ -74,7 +74,8 @@ impl Direction {
 
     /// Whether bytes that were read wait for the receiver.
     pub fn holds_bytes(&self) -> bool {
-        self.pipe.as_ref().is_some_and(|pipe| pipe.held > 0) || self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
+        self.pipe.as_ref().is_some_and(|pipe| pipe.held > 0)
+            || self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
     }
 
     /// Bytes delivered so far.

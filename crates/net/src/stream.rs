@@ -276,10 +276,7 @@ impl AsyncWrite for Stream {
 
 /// What a socket that was said to be readable gives; `None` when there was nothing, after all.
 #[inline]
-fn receive(
-    readiness: &mut AsyncFdReadyGuard<'_, OwnedFd>,
-    space: &mut [u8],
-) -> Option<io::Result<usize>> {
+fn receive(readiness: &mut AsyncFdReadyGuard<'_, OwnedFd>, space: &mut [u8]) -> Option<io::Result<usize>> {
     loop {
         match rustix::net::recv(readiness.get_inner(), &mut *space, RecvFlags::empty()) {
             Ok((read, _)) => {

@@ -5,7 +5,7 @@ use std::ops::BitOr;
 
 use evenkeel_base::Reason;
 
-use crate::tables::{TOKEN, all_in, first_colon, first_control, first_outside, is_name};
+use crate::tables::{TOKEN, all_in, first_colon};
 
 /// Most names that `Connection` may nominate in one head besides `close`, `keep-alive` and `upgrade`. Honest heads
 /// nominate one or two; the product of names and fields is work an attacker could ask for.
@@ -236,40 +236,21 @@ pub(crate) fn read_line(window: &[u8], at: usize, cr: usize) -> Result<Entry, Re
     if name.is_empty() || !all_in(name, TOKEN) {
         return Err(fault(line));
     }
-    Ok(entry(window, at, at + colon, cr))
-}
-
-/// The field line at `at` and where the next one begins, in one pass, if it is whole and nothing about it is odd. What
-/// is odd is for [`read_line`] and its caller to name.
-#[inline(always)]
-pub(crate) fn plain_line(window: &[u8], at: usize) -> Option<(Entry, usize)> {
-    let colon = first_outside(window, at, TOKEN);
-    if colon == at || window.get(colon) != Some(&b':') {
-        return None;
+    let (mut start, mut end) = (colon + 1, line.len());
+    start += usize::from(line.get(start) == Some(&b' '));
+    if let [b' ' | b'\t', ..] | [.., b' ' | b'\t'] = &line[start..] {
+        (start, end) = trimmed(line, start, end);
     }
-    let cr = first_control(window, colon + 1);
-    let [b'\r', b'\n', ..] = window.get(cr..)? else { return None };
-    Some((entry(window, at, colon, cr), cr + 2))
-}
-
-/// The field of the line `window[at..cr]`, whose name ends at `colon`.
-#[inline(always)]
-fn entry(window: &[u8], at: usize, colon: usize, cr: usize) -> Entry {
-    let (mut start, mut end) = (colon + 1, cr);
-    start += usize::from(window[start] == b' ');
-    if let [b' ' | b'\t', ..] | [.., b' ' | b'\t'] = &window[start..end] {
-        (start, end) = trimmed(window, start, end);
-    }
-    let kind = classify(&window[at..colon]);
-    Entry {
+    let kind = classify(name);
+    Ok(Entry {
         name_at: at as u32,
-        name_end: colon as u32,
-        value_at: start as u32,
-        value_end: end as u32,
+        name_end: (at + colon) as u32,
+        value_at: (at + start) as u32,
+        value_end: (at + end) as u32,
         line_end: (cr + 2) as u32,
         kind,
         hop: HOP.has(kind),
-    }
+    })
 }
 
 /// Names what is wrong with a field line, or with the part of one that ends in its first bad byte.
@@ -311,7 +292,7 @@ const HOP: Kinds = Kinds::NONE
     .with(FieldKind::Proxy)
     .with(FieldKind::Alias);
 
-/// What a name, a token, means: one comparison for a name whose length and first letter are those of a special one, none
+/// What a name means: one comparison for a name whose length and first letter are those of a special one, none
 /// for most others.
 #[inline]
 pub(crate) fn classify(name: &[u8]) -> FieldKind {
@@ -350,7 +331,7 @@ pub(crate) fn classify(name: &[u8]) -> FieldKind {
         (9.., b'c' | b'x') => return classify_family(name),
         _ => return K::Other,
     };
-    if is_name(name, special) { kind } else { classify_near(name, special, kind) }
+    if name.eq_ignore_ascii_case(special) { kind } else { classify_near(name, special, kind) }
 }
 
 /// A name that only looks like `special` so far.

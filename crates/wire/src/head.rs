@@ -301,11 +301,6 @@ fn resume<'b>(
 // In line with its loop by measurement: a quarter of the cost of a small head.
 #[inline(always)]
 fn field_line(window: &[u8], at: usize, from: usize) -> Result<Line<Entry>, Reason> {
-    if from == at
-        && let Some((entry, next)) = fields::plain_line(window, at)
-    {
-        return Ok(Line::Whole(entry, next));
-    }
     match line_end(window, from) {
         End::Whole(cr) if cr == at => Ok(Line::Blank),
         End::Whole(cr) => Ok(Line::Whole(fields::read_line(window, at, cr)?, cr + 2)),

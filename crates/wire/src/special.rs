@@ -127,27 +127,13 @@ impl<'b> Seen<'b> {
     }
 
     fn connection(&mut self, value: &[u8]) {
-        // One option and no list, as a rule.
-        match known_option(value) {
-            Some(known) => self.option(known),
-            None => self.connection_list(value),
-        }
-    }
-
-    fn connection_list(&mut self, value: &[u8]) {
         for option in tokens(value) {
             match known_option(option) {
-                Some(known) => self.option(known),
+                Some(Known::Close) => self.close = true,
+                Some(Known::KeepAlive) => self.keep_alive = true,
+                Some(Known::Upgrade) => self.upgrade_listed = true,
                 None => self.nominations += 1,
             }
-        }
-    }
-
-    fn option(&mut self, option: Known) {
-        match option {
-            Known::Close => self.close = true,
-            Known::KeepAlive => self.keep_alive = true,
-            Known::Upgrade => self.upgrade_listed = true,
         }
     }
 

@@ -49,7 +49,11 @@ const HOUSE: &[(&str, Floor, External)] = &[
     ("config", Number(2), MEANING),
     ("api", Number(2), MEANING),
     ("state", Number(3), Only(&["arc-swap", "tokio", "crossbeam-utils"])),
-    ("net", Number(3), Only(&["libc", "pin-project-lite", "rustix", "rustls", "socket2", "tokio", "tokio-rustls"])),
+    (
+        "net",
+        Number(3),
+        Only(&["libc", "pin-project-lite", "rustix", "rustls", "socket2", "tokio", "tokio-rustls"]),
+    ),
     ("tcp", Number(4), Only(&[])),
     ("udp", Number(4), Only(&[])),
     ("http", Number(4), Only(&["h2", "h3"])),
