@@ -45,7 +45,7 @@ fn changes(edits: &[(&str, &str)], expected: &[&str]) {
 #[test]
 fn what_means_the_same_is_no_change() {
     changes(&[("grace = \"30s\"", "grace = \"30000ms\"")], &[]);
-    changes(&[("[pool.old]\ntargets = []", "[pool.old]\ntargets = []\nmax_idle = 64")], &[]);
+    changes(&[("[pool.old]\ntargets = []", "[pool.old]\ntargets = []\nmax_idle = 1024")], &[]);
     changes(&[("\n[pool.app]", "\n[admin]\n[workers]\ncount = \"auto\"\n[pool.app]")], &[]);
 }
 

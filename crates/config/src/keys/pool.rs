@@ -57,7 +57,7 @@ pub(crate) static POOL: Section = Section {
         Key::new(
             "max_idle",
             Kind::Count { min: 0, max: MAX_IDLE },
-            Count(64),
+            Count(1024),
             "HTTP: idle connections kept per target and worker.",
         ),
         Key::new(

@@ -57,7 +57,7 @@ fn every_default_is_what_the_contract_says() {
 
     let pool = config.pool("app").unwrap();
     assert_eq!((pool.algorithm, pool.connect_timeout), (Algorithm::RoundRobin, seconds(2)));
-    assert_eq!((pool.keep_alive_timeout, pool.max_idle, pool.fail_open), (seconds(30), 64, false));
+    assert_eq!((pool.keep_alive_timeout, pool.max_idle, pool.fail_open), (seconds(30), 1024, false));
     assert_eq!((&pool.affinity, &pool.health, pool.source, &pool.emergency), (&None, &None, None, &None));
     let passive = Passive {
         connect_errors: 3,
