@@ -69,6 +69,8 @@ pub(crate) struct Process {
     pub(crate) path: Option<PathBuf>,
     pub(crate) workers: usize,
     pub(crate) draining: AtomicBool,
+    /// One reload at a time, so that the file read last is the one in force.
+    reloading: tokio::sync::Mutex<()>,
     /// One change at a time: binding and adopting must not interleave.
     listeners: tokio::sync::Mutex<Listeners>,
     bound: Mutex<Vec<(String, Vec<String>)>>,
@@ -86,6 +88,7 @@ impl Process {
             path,
             workers,
             draining: AtomicBool::new(false),
+            reloading: tokio::sync::Mutex::default(),
             listeners: tokio::sync::Mutex::new(listeners),
             bound: Mutex::default(),
         }
@@ -103,8 +106,9 @@ impl Process {
 
     /// Reads the file again and adopts it, or tells why not.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<Vec<Change>, Refused> {
+        let _alone = self.reloading.lock().await;
         let loaded = match &self.path {
-            Some(path) => load_file(path).map_err(Refused::from),
+            Some(path) => load_aside(path.clone()).await,
             None => Err(Refused::NoFile),
         };
         let adopted = match loaded {
@@ -168,4 +172,19 @@ impl Process {
     fn note_bound(&self, listeners: &Listeners) {
         *self.bound.lock().unwrap_or_else(PoisonError::into_inner) = listeners.bound();
     }
+}
+
+/// Reads and checks the file on a thread of its own, which gives way: neither the clients nor the admin API shall wait
+/// for ten thousand routes to be checked.
+async fn load_aside(path: PathBuf) -> Result<Config, Refused> {
+    let (sender, loaded) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("load-config".into()).spawn(move || {
+        evenkeel_net::give_way();
+        let _ = sender.send(load_file(&path));
+    });
+    let unreadable = |cause: String| Refused::File(format!("cannot read the configuration: {cause}"));
+    thread.map_err(|error| unreadable(error.to_string()))?;
+    // The thread ends without a word only if it panics, which the panic hook has told.
+    let loaded = loaded.await.map_err(|_| unreadable("an internal error; see the log".to_owned()))?;
+    loaded.map_err(Refused::from)
 }

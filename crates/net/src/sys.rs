@@ -13,6 +13,13 @@ pub fn cpu_count() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
+/// From here on, this thread gets a tenth of a core that others want as well. For work that nobody waits for, beside
+/// workers that somebody does; there is no way back without privileges.
+pub fn give_way() {
+    // What Linux calls a process here is a thread; where it is not allowed, nothing is lost but the courtesy.
+    let _ = rustix::process::setpriority_process(None, 10);
+}
+
 /// Raises the soft limit of open descriptors to the hard one; returns the limit in force. A balancer needs two
 /// descriptors per connection, and the usual soft limit of 1024 dates from `select`.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
