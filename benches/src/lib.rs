@@ -188,8 +188,8 @@ impl Request for Asked {
         "GET"
     }
 
-    fn header(&self, _: &str) -> Option<&[u8]> {
-        None
+    fn has_header(&self, _: &str, _: &[u8]) -> bool {
+        false
     }
 
     fn client(&self) -> Option<IpAddr> {

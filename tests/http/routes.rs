@@ -55,6 +55,7 @@ fn requests_go_by_host_path_method_header_and_query() {
         ("GET /V1/a", "a.example", "", "site"),
         ("GET /v1/a", "a.example", "X-Canary: 1\r\n", "canary"),
         ("GET /v1/a", "a.example", "x-canary: 2\r\n", "api"),
+        ("GET /v1/a", "a.example", "x-canary: 2\r\nX-Canary: 1\r\n", "canary"),
         ("POST /v1/a", "a.example", "content-length: 0\r\n", "writes"),
         ("DELETE /v1/a", "a.example", "", "api"),
         ("GET /", "b.wild.example", "", "wild"),

@@ -35,7 +35,6 @@ fn a_reset_by_the_client_reaches_the_server_as_a_reset() {
 }
 
 #[test]
-#[ignore = "bug: a reset behind a half-close is noticed only by the next write, or by the idle timeout"]
 fn a_reset_after_a_half_close_is_noticed_at_once() {
     let (tell, ends) = channel();
     // It has nothing to say for a long time, so that no write of ours can find out.

@@ -364,16 +364,15 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let down = Direction::new(&self.plane.buffers, Some(leg.answer.take()), None, true);
         let (listener, cell, live) = (self.admitted.cell(), lease.cell(), &self.admitted.live);
         let idle = self.view.config.idle_timeout;
-        let end =
-            relay(&mut self.client.stream, &mut leg.target.stream, up, down, idle, |to_target, to_client| {
-                listener.bytes_in.add(to_target);
-                listener.bytes_out.add(to_client);
-                cell.bytes_to.add(to_target);
-                cell.bytes_from.add(to_client);
-                live.bytes_in.add(to_target);
-                live.bytes_out.add(to_client);
-            })
-            .await;
+        let end = relay(&self.client.stream, &leg.target.stream, up, down, idle, |to_target, to_client| {
+            listener.bytes_in.add(to_target);
+            listener.bytes_out.add(to_client);
+            cell.bytes_to.add(to_target);
+            cell.bytes_from.add(to_client);
+            live.bytes_in.add(to_target);
+            live.bytes_out.add(to_client);
+        })
+        .await;
         self.course.bytes_in += end.to_target;
         self.course.bytes_out += end.to_client;
         self.gone(end.reason)

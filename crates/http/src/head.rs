@@ -206,8 +206,8 @@ impl evenkeel_route::Request for Routed<'_> {
         self.request.method_text
     }
 
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        self.request.fields.find(name)
+    fn has_header(&self, name: &str, value: &[u8]) -> bool {
+        self.request.fields.find_all(name).any(|found| found == value)
     }
 
     fn client(&self) -> Option<IpAddr> {

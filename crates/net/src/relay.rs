@@ -1,7 +1,9 @@
 //! Moving bytes between two streams: byte-exact, with back-pressure, half-close, and `splice(2)` once a flow is
 //! sustained.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -94,12 +96,7 @@ impl Direction {
     }
 
     /// Moves what can be moved now. Ready when this direction is done.
-    pub fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Stream,
-        to: &mut Stream,
-    ) -> Poll<Result<(), Broken>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, from: &Stream, to: &Stream) -> Poll<Result<(), Broken>> {
         loop {
             if self.done {
                 return Poll::Ready(Ok(()));
@@ -120,7 +117,7 @@ impl Direction {
         }
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &Stream) -> Poll<io::Result<()>> {
         if let Some(buffer) = &mut self.buffer {
             while !buffer.is_empty() {
                 let written = ready!(to.poll_write(cx, &[io::IoSlice::new(buffer.filled())]))?;
@@ -139,7 +136,7 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<()>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, from: &Stream) -> Poll<io::Result<()>> {
         // Beyond the limit lies something else – the next request, an answer that is too long: it stays there.
         let most = self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let read = ready!(from.poll_read_lent(cx, &mut self.buffer, &self.buffers, most))?;
@@ -160,7 +157,7 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_splice_in(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<()>> {
+    fn poll_splice_in(&mut self, cx: &mut Context<'_>, from: &Stream) -> Poll<io::Result<()>> {
         let Some(lent) = &mut self.pipe else { return Poll::Ready(Ok(())) };
         self.buffer = None;
         let most = self.left.map_or(SPLICE_BYTES, |left| left.min(SPLICE_BYTES as u64) as usize);
@@ -197,8 +194,8 @@ pub struct RelayEnd {
 /// Each side's end is passed on by itself, so a client that has finished sending still gets the whole answer.
 /// When a side breaks, the other one is reset rather than closed, so that it cannot take a part for the whole.
 pub async fn relay(
-    client: &mut Stream,
-    target: &mut Stream,
+    client: &Stream,
+    target: &Stream,
     mut up: Direction,
     mut down: Direction,
     idle: Option<Duration>,
@@ -207,16 +204,18 @@ pub async fn relay(
     // Whatever drops this future half-way – an operator, the end of the grace time – breaks off what is under way;
     // neither side may take its part for the whole.
     let guards = (client.reset_guard(), target.reset_guard());
-    let idle = idle.unwrap_or(Duration::MAX);
-    let mut deadline = Deadline::after(idle);
+    let mut silence = idle.map(Silence::new);
     let (mut told_up, mut told_down) = (0, 0);
     let mut first_ended = None;
+    let mut ended_side: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
     let outcome = std::future::poll_fn(|cx| {
-        let broken = poll_both(cx, client, target, &mut up, &mut down);
+        let polled = poll_both(cx, client, target, &mut up, &mut down);
         if up.moved() + down.moved() > told_up + told_down {
             progress(up.moved() - told_up, down.moved() - told_down);
             (told_up, told_down) = (up.moved(), down.moved());
-            deadline.set(idle);
+            if let Some(silence) = &mut silence {
+                silence.broken();
+            }
         }
         if first_ended.is_none() && (up.is_done() || down.is_done()) {
             first_ended = Some(if up.is_done() && !down.is_done() {
@@ -225,9 +224,23 @@ pub async fn relay(
                 Reason::TargetClosed
             });
         }
-        match broken {
-            Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => deadline.poll_passed(cx).map(|()| Err(Reason::IdleTimeout)),
+        if polled.is_ready() {
+            return polled;
+        }
+        // A side that has ended is read no more, and while the other one is silent, it is not written to either: only
+        // so does anybody notice that it is gone.
+        if let Some(reason) = first_ended {
+            let side = if reason == Reason::ClientClosed { client } else { target };
+            let broken = ended_side.get_or_insert_with(|| Box::pin(side.broken()));
+            if broken.as_mut().poll(cx).is_ready() {
+                let reset =
+                    if reason == Reason::ClientClosed { Reason::ClientReset } else { Reason::TargetReset };
+                return Poll::Ready(Err(reset));
+            }
+        }
+        match &mut silence {
+            Some(silence) => silence.poll_long(cx).map(|()| Err(Reason::IdleTimeout)),
+            None => Poll::Pending,
         }
     })
     .await;
@@ -242,10 +255,44 @@ pub async fn relay(
     RelayEnd { reason, to_target: up.moved(), to_client: down.moved() }
 }
 
+/// Parts into which the time of silence is divided.
+const PARTS: u8 = 8;
+
+/// Notices when nothing has moved for a time, or up to an eighth longer, without a look at the clock for every byte
+/// that does.
+struct Silence {
+    part: Duration,
+    parts: u8,
+    is_broken: bool,
+    deadline: Deadline,
+}
+
+impl Silence {
+    fn new(length: Duration) -> Self {
+        let part = length / u32::from(PARTS);
+        Self { part, parts: 0, is_broken: false, deadline: Deadline::after(part) }
+    }
+
+    /// Something has moved.
+    fn broken(&mut self) {
+        self.is_broken = true;
+    }
+
+    /// Ready when it has lasted.
+    fn poll_long(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.parts < PARTS {
+            ready!(self.deadline.poll_passed(cx));
+            self.parts = if std::mem::take(&mut self.is_broken) { 0 } else { self.parts + 1 };
+            self.deadline.set(self.part);
+        }
+        Poll::Ready(())
+    }
+}
+
 fn poll_both(
     cx: &mut Context<'_>,
-    client: &mut Stream,
-    target: &mut Stream,
+    client: &Stream,
+    target: &Stream,
     up: &mut Direction,
     down: &mut Direction,
 ) -> Poll<Result<(), Reason>> {

@@ -44,7 +44,7 @@ impl Stream {
 
     /// Reads what there is into the buffer's space: `Ok(0)` is the end, or a full buffer.
     #[inline]
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
         let read = ready!(self.poll_receive(cx, buffer.space()))?;
         buffer.advance(read);
         Poll::Ready(Ok(read))
@@ -54,7 +54,7 @@ impl Stream {
     /// first byte holds no buffer.
     #[inline]
     pub fn poll_read_lent(
-        &mut self,
+        &self,
         cx: &mut Context<'_>,
         slot: &mut Option<Buffer>,
         buffers: &Buffers,
@@ -79,7 +79,7 @@ impl Stream {
     }
 
     #[inline]
-    fn poll_receive(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_receive(&self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut readiness = ready!(self.socket.poll_read_ready(cx))?;
             if let Some(read) = receive(&mut readiness, space) {
@@ -90,7 +90,7 @@ impl Stream {
 
     /// Writes from the slices, in order; how much was taken.
     #[inline]
-    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             let mut readiness = ready!(self.socket.poll_write_ready(cx))?;
             // `send` is a little cheaper in the kernel than `sendmsg` of one slice, and one slice is the rule.
@@ -136,6 +136,12 @@ impl Stream {
     /// Ready when a write would not wait.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_write_ready(cx).map_ok(drop)
+    }
+
+    /// Waits until the connection has broken: the peer reset it, or the network did. What has merely ended is not broken.
+    pub async fn broken(&self) {
+        // An error of waiting is the engine's end, and with it that of the connection.
+        let _ = self.socket.ready(Interest::ERROR).await;
     }
 
     /// Waits until the connection that was begun stands, or has failed.

@@ -33,8 +33,8 @@ pub trait Request {
     fn query(&self) -> &str;
     /// The method, as it came.
     fn method(&self) -> &str;
-    /// The value of the field of this lower-case name; the first one when it is repeated.
-    fn header(&self, name: &str) -> Option<&[u8]>;
+    /// Whether there is a field of this lower-case name with this value; of repeated ones, any may be it.
+    fn has_header(&self, name: &str, value: &[u8]) -> bool;
     /// The client's address; none over a unix socket.
     fn client(&self) -> Option<IpAddr>;
 }
@@ -52,7 +52,7 @@ impl When {
         (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method()))
             && (self.from.is_empty()
                 || request.client().is_some_and(|ip| self.from.iter().any(|net| contains(*net, ip))))
-            && self.headers.iter().all(|(name, value)| request.header(name) == Some(value.as_bytes()))
+            && self.headers.iter().all(|(name, value)| request.has_header(name, value.as_bytes()))
             && self.query.iter().all(|(name, value)| has_parameter(request.query(), name, value))
     }
 

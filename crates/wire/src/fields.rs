@@ -183,8 +183,14 @@ impl<'b> Fields<'b> {
 
     /// The value of the first field named `name`, in any case, whether or not it may be forwarded.
     pub fn find(&self, name: &str) -> Option<&'b [u8]> {
-        let named = |entry: &&Entry| entry.name(self.buf).eq_ignore_ascii_case(name.as_bytes());
-        self.entries.iter().find(named).map(|entry| entry.value(self.buf))
+        self.find_all(name).next()
+    }
+
+    /// The values of all fields named `name`, in any case, in order.
+    pub fn find_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
+        let buf = self.buf;
+        let named = move |entry: &&Entry| entry.name(buf).eq_ignore_ascii_case(name.as_bytes());
+        self.entries.iter().filter(named).map(move |entry| entry.value(buf))
     }
 }
 

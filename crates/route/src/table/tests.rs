@@ -28,8 +28,8 @@ impl Request for Asked {
     fn method(&self) -> &str {
         &self.method
     }
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        self.header.as_ref().filter(|(n, _)| n == name).map(|(_, v)| v.as_bytes())
+    fn has_header(&self, name: &str, value: &[u8]) -> bool {
+        self.header.as_ref().is_some_and(|(n, v)| n == name && v.as_bytes() == value)
     }
     fn client(&self) -> Option<IpAddr> {
         self.client
