@@ -17,6 +17,11 @@ impl Load {
         Self { in_flight: loads.in_flight(member.slot), weight: member.weight }
     }
 
+    /// Of a member with this weight that has nothing to do.
+    pub(crate) fn idle(weight: u16) -> Self {
+        Self { in_flight: 0, weight }
+    }
+
     pub(crate) fn is_idle(self) -> bool {
         self.in_flight == 0
     }

@@ -20,13 +20,13 @@ fn pair() -> (TcpStream, TcpStream) {
 
 fn run(client: TcpStream, target: TcpStream, idle: Option<Duration>) -> RelayEnd {
     rt::run_worker(async {
-        let mut client = Stream::tcp(client.into()).unwrap();
-        let mut target = Stream::tcp(target.into()).unwrap();
+        let client = Stream::tcp(client.into()).unwrap();
+        let target = Stream::tcp(target.into()).unwrap();
         let buffers = Buffers::default();
         let up = Direction::new(&buffers, None, None, true);
         let down = Direction::new(&buffers, None, None, true);
         let mut told = (0, 0);
-        let end = relay(&mut client, &mut target, up, down, idle, |up, down| {
+        let end = relay(&client, &target, up, down, idle, |up, down| {
             told.0 += up;
             told.1 += down;
         })
@@ -106,11 +106,11 @@ fn a_limited_direction_takes_no_byte_beyond_its_limit() {
         });
         let relay = std::thread::spawn(move || {
             rt::run_worker(async move {
-                let mut from = Stream::tcp(near_client.into()).unwrap();
-                let mut to = Stream::tcp(near_target.into()).unwrap();
+                let from = Stream::tcp(near_client.into()).unwrap();
+                let to = Stream::tcp(near_target.into()).unwrap();
                 let buffers = Buffers::default();
                 let mut one = Direction::new(&buffers, None, Some(limit), true);
-                std::future::poll_fn(|cx| one.poll(cx, &mut from, &mut to)).await.unwrap();
+                std::future::poll_fn(|cx| one.poll(cx, &from, &to)).await.unwrap();
                 (one.moved(), one.missing(), from)
             })
             .unwrap()
