@@ -1,5 +1,6 @@
 //! Rule 9: a client may vanish at any moment, and nothing of it is left: no lease, no connection, no half request.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -106,7 +107,16 @@ fn rule_09_a_client_may_reset_at_any_stage() {
         assert_quiet(&proxy);
         origin.behave();
         // Of the connections to the target, those that are fit for use are kept: one per worker served them all.
-        wait_until(&format!("descriptors back, {stage:?}"), PATIENCE, || proxy.fd_count() <= descriptors + 4);
+        let last = RefCell::new(Vec::new());
+        wait_until(&format!("descriptors back, {stage:?}"), PATIENCE, || {
+            let open = proxy.descriptors();
+            let few = open.len() <= descriptors + 4;
+            if *last.borrow() != open {
+                println!("{} descriptors, {descriptors} at first: {}", open.len(), open.join(" "));
+                last.replace(open);
+            }
+            few
+        });
         Client::connect(proxy.listener_addr("web")).assert_usable();
     }
     assert_eq!(proxy.admin_json("/api/v1/status")["panics"], 0);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use evenkeel_base::Reason;
 use evenkeel_config::HttpSettings;
+use evenkeel_net::Buffer;
 use evenkeel_net::rt::Instant;
-use evenkeel_net::{Buffer, Buffers};
 use evenkeel_wire::{Progress, Scratch};
 
 use crate::client::Client;
@@ -64,7 +64,6 @@ pub(crate) struct Attempt<'a> {
     pub(crate) upload: &'a mut Pump,
     pub(crate) answer: &'a mut Buffer,
     pub(crate) http: &'a HttpSettings,
-    pub(crate) buffers: &'a Buffers,
     pub(crate) scratch: &'a RefCell<Scratch>,
     waiting: Option<Waiting>,
     progress: Progress,
@@ -82,7 +81,6 @@ impl<'a> Attempt<'a> {
         upload: &'a mut Pump,
         answer: &'a mut Buffer,
         http: &'a HttpSettings,
-        buffers: &'a Buffers,
         scratch: &'a RefCell<Scratch>,
     ) -> Self {
         let watch_client = !client.ended;
@@ -92,7 +90,6 @@ impl<'a> Attempt<'a> {
             upload,
             answer,
             http,
-            buffers,
             scratch,
             waiting: None,
             progress: Progress::new(),
@@ -159,8 +156,8 @@ impl<'a> Attempt<'a> {
         if self.upload_is_over() {
             return Ok(());
         }
-        let buffer = self.client.buffer.get_or_insert_with(|| self.buffers.lend());
-        match self.upload.poll(cx, &mut self.client.stream, buffer, &mut self.target.stream) {
+        let Client { stream, buffer, .. } = &mut *self.client;
+        match self.upload.poll(cx, stream, buffer, &mut self.target.stream) {
             Poll::Pending | Poll::Ready(Ok(()) | Err(Stopped::Write)) => Ok(()),
             Poll::Ready(Err(Stopped::Refused(reason))) => Err(Trouble::Client(reason)),
             Poll::Ready(Err(Stopped::Truncated)) => Err(Trouble::Gone(Reason::ClientClosed)),
@@ -197,7 +194,7 @@ impl<'a> Attempt<'a> {
 
     /// A head may be larger than a pooled buffer; the parser refuses it at its limit.
     fn make_room(&mut self, expecting: &Expecting) {
-        if self.answer.space().is_empty() {
+        if self.answer.is_full() {
             let doubled = self.answer.capacity() * 2;
             self.answer.grow(doubled.min(expecting.limits.head_bytes + 4096).max(self.answer.capacity() + 1));
         }
@@ -207,8 +204,8 @@ impl<'a> Attempt<'a> {
     /// is not taken for vanished.
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Result<(), Trouble> {
         while self.watch_client && self.client.stream.poll_readable(cx).is_ready() {
-            let buffer = self.client.buffer.get_or_insert_with(|| self.buffers.lend());
-            if buffer.space().is_empty() {
+            let buffer = &mut self.client.buffer;
+            if buffer.is_full() {
                 // Pipelined requests fill the buffer: the rest waits in the kernel.
                 self.watch_client = false;
                 break;

@@ -15,8 +15,8 @@ use crate::answer::{self, Manner};
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) stream: Stream,
-    /// What it sent and we have not used; lent only while there is something.
-    pub(crate) buffer: Option<Buffer>,
+    /// What it sent and we have not used.
+    pub(crate) buffer: Buffer,
     /// How far the next head has been read.
     pub(crate) progress: Progress,
     pub(crate) deadline: Deadline,
@@ -32,14 +32,14 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 64 << 20;
 
 impl Client {
-    pub(crate) fn new(stream: Stream, first: Duration) -> Self {
+    pub(crate) fn new(stream: Stream, buffer: Buffer, first: Duration) -> Self {
         let deadline = Deadline::after(first);
-        Self { stream, buffer: None, progress: Progress::new(), deadline, ended: false, answering: false }
+        Self { stream, buffer, progress: Progress::new(), deadline, ended: false, answering: false }
     }
 
     /// Whether it has sent something that we have not used.
     pub(crate) fn has_bytes(&self) -> bool {
-        self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
+        !self.buffer.is_empty()
     }
 
     /// Whether nothing is known to have come that we have not used: a close loses nothing, and resets nobody.
@@ -66,10 +66,9 @@ impl Client {
     }
 
     /// Ends our direction, and reads what still comes for a while.
-    pub(crate) async fn linger(&mut self, buffers: &Buffers) {
+    pub(crate) async fn linger(&mut self) {
         self.deadline.set(LINGER);
-        let stream = &mut self.stream;
-        let buffer = self.buffer.get_or_insert_with(|| buffers.lend());
+        let Self { stream, buffer, .. } = self;
         let mut dropped = 0;
         let mut finished = false;
         let _ = self
@@ -97,8 +96,8 @@ impl Client {
 pub(crate) async fn refuse(stream: Stream, reason: Reason) {
     let mut out = Vec::with_capacity(256);
     answer::refusal(&mut out, reason, Manner { html: false, head_only: false, close: true, old: false });
-    let mut client = Client::new(stream, LINGER);
+    let mut client = Client::new(stream, Buffers::default().buffer(), LINGER);
     if client.write_all(&out, LINGER).await.is_ok() {
-        client.linger(&Buffers::default()).await;
+        client.linger().await;
     }
 }

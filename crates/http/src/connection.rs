@@ -56,7 +56,7 @@ impl<D: Dial + 'static> Connection<D> {
         stream: Stream,
         drain: DrainSignal,
     ) -> Box<Self> {
-        let client = Client::new(stream, admitted.view.config.http.header_timeout);
+        let client = Client::new(stream, plane.buffers.buffer(), admitted.view.config.http.header_timeout);
         Box::new(Self { plane, admitted, client, drain })
     }
 
@@ -101,7 +101,7 @@ impl<D: Dial + 'static> Connection<D> {
             Next::Another if self.client.ended && !self.client.has_bytes() => Err(Reason::ClientClosed),
             Next::Another => Ok(()),
             Next::Linger => {
-                Box::pin(self.client.linger(&self.plane.buffers)).await;
+                Box::pin(self.client.linger()).await;
                 Err(if self.drain.is_draining() { Reason::Draining } else { Reason::Finished })
             }
             Next::Reset => {
@@ -112,17 +112,17 @@ impl<D: Dial + 'static> Connection<D> {
         }
     }
 
-    /// Waits, without a buffer, for the first bytes of a request, and reads them. A draining connection waits as well:
+    /// Waits, without memory for them, for the first bytes of a request, and reads them. A draining connection waits as well:
     /// its client gets one more answer, which says `Connection: close`, rather than a closed door.
     async fn wait(&mut self) -> Result<(), Reason> {
         if self.client.has_bytes() {
             return Ok(());
         }
         let Client { stream, deadline, buffer, .. } = &mut self.client;
-        let (drain, buffers) = (&self.drain, &self.plane.buffers);
+        let drain = &self.drain;
         let mut hurried = false;
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(read) = stream.poll_read_lent(cx, buffer, buffers, usize::MAX) {
+            if let Poll::Ready(read) = stream.poll_read(cx, buffer) {
                 return Poll::Ready(match read {
                     Ok(0) => Err(Reason::ClientClosed),
                     Ok(_) => Ok(()),
@@ -201,18 +201,15 @@ impl<D: Dial + 'static> Connection<D> {
     /// Reads more of a head. `None` is the deadline.
     async fn more(&mut self) -> Option<std::io::Result<usize>> {
         let Client { stream, deadline, buffer, .. } = &mut self.client;
-        let buffers = &self.plane.buffers;
-        if let Some(lent) = buffer
-            && lent.space().is_empty()
-        {
+        if buffer.is_full() {
             // The parser refuses a head at its limit; until then there has to be room.
-            lent.grow(lent.capacity() * 2);
+            buffer.grow(buffer.capacity() * 2);
         }
-        deadline.guard(|cx| stream.poll_read_lent(cx, buffer, buffers, usize::MAX)).await
+        deadline.guard(|cx| stream.poll_read(cx, buffer)).await
     }
 
     fn parse(&mut self, reading: &Reading<'_>) -> Result<Option<Ask>, Stop> {
-        let Some(buffer) = &mut self.client.buffer else { return Ok(None) };
+        let buffer = &mut self.client.buffer;
         let mut head = self.plane.heads.lend();
         let mut scratch = self.plane.scratch.borrow_mut();
         let read = read_ask(reading, buffer, &mut self.client.progress, &mut scratch, &mut head);

@@ -228,7 +228,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let allowed = http.max_body_bytes.unwrap_or(u64::MAX);
         let head = std::mem::take(&mut self.ask.head);
         let mut upload = Pump::new(head, self.ask.framing, Coding::Raw, allowed, &self.plane.buffers);
-        let mut answer = self.plane.buffers.lend();
+        let mut answer = self.plane.buffers.buffer();
         let expecting = Expecting {
             asked: Asked { method: self.ask.method, upgrade: self.ask.upgrade },
             limits: limits(http),
@@ -237,12 +237,12 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             keep_alive: self.ask.keep_alive && !self.ask.upgrade && !self.drain.is_draining(),
         };
         let mut reply_head = self.plane.heads.lend();
-        let (buffers, scratch) = (&self.plane.buffers, &self.plane.scratch);
+        let scratch = &self.plane.scratch;
         // The try's own time, not the request's: what was waited for earlier tries is none of this target's doing.
         let at_once = self.course.attempts == 1 && target.reused && self.course.queued.is_zero();
         let begun = if at_once { self.started } else { Instant::now() };
         self.course.connected = if target.reused { Duration::ZERO } else { begun - self.started };
-        let mut attempt = Attempt::new(self.client, target, &mut upload, &mut answer, http, buffers, scratch);
+        let mut attempt = Attempt::new(self.client, target, &mut upload, &mut answer, http, scratch);
         attempt.begins_at(begun);
         let reply = attempt.answer(&expecting, &mut reply_head).await;
         let received = attempt.received();
@@ -306,7 +306,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
         let mut download = Pump::new(reply.head, reply.framing, reply.coding, u64::MAX, buffers);
         let http = &self.view.config.http;
         let scratch = &self.plane.scratch;
-        let mut attempt = Attempt::new(self.client, target, upload, answer, http, buffers, scratch);
+        let mut attempt = Attempt::new(self.client, target, upload, answer, http, scratch);
         let delivered = attempt.deliver(&mut download).await;
         self.ended = Instant::now();
         let sent = attempt.request_is_sent();
@@ -361,7 +361,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             return self.gone(reason);
         }
         let up = Direction::new(&self.plane.buffers, self.client.buffer.take(), None, true);
-        let down = Direction::new(&self.plane.buffers, Some(leg.answer.take()), None, true);
+        let down = Direction::new(&self.plane.buffers, leg.answer.take(), None, true);
         let (listener, cell, live) = (self.admitted.cell(), lease.cell(), &self.admitted.live);
         let idle = self.view.config.idle_timeout;
         let end = relay(&self.client.stream, &leg.target.stream, up, down, idle, |to_target, to_client| {

@@ -315,7 +315,7 @@ impl Pump {
         from: &mut Stream,
         buffer: &mut Buffer,
     ) -> Poll<Result<(), Stopped>> {
-        let room = buffer.space().len();
+        let room = buffer.capacity();
         let read = ready!(from.poll_read(cx, buffer)).map_err(Stopped::Read)?;
         if read == 0 {
             return Poll::Ready(self.ended());

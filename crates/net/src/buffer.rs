@@ -24,21 +24,28 @@ struct Home {
 }
 
 impl Home {
+    fn lend(&self) -> Box<[u8]> {
+        let ready = self.buffers.borrow_mut().pop();
+        ready.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
+    }
+
     fn take_back(&self, bytes: Box<[u8]>) {
         let mut free = self.buffers.borrow_mut();
-        if free.len() < KEPT {
+        if bytes.len() == BUFFER_BYTES && free.len() < KEPT {
             free.push(bytes);
         }
     }
 }
 
-/// Bytes that came and have not been used yet, with room behind them.
+/// Bytes that came and have not been used yet, with room behind them. It holds memory only while there are some, or
+/// somebody is about to fill it: a connection that waits, for its client or for a slow target, costs none.
 #[derive(Debug)]
 pub struct Buffer {
+    /// Lent when room is asked for; nothing while it is empty.
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
-    home: Option<Rc<Home>>,
+    home: Rc<Home>,
 }
 
 impl Buffer {
@@ -60,19 +67,30 @@ impl Buffer {
         self.start == self.end
     }
 
-    /// Uses up the first `n` bytes; more than there are is all of them.
+    /// Uses up the first `n` bytes; more than there are is all of them. The memory of an empty buffer goes home, and so
+    /// the next one to read gets memory that the caches still know.
     #[inline]
     pub fn consume(&mut self, n: usize) {
         self.start = (self.start + n).min(self.end);
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
+        self.rest();
+    }
+
+    /// Gives the memory back if nothing is there.
+    #[inline]
+    pub fn rest(&mut self) {
+        if self.is_empty() && !self.bytes.is_empty() {
+            (self.start, self.end) = (0, 0);
+            self.home.take_back(std::mem::take(&mut self.bytes));
         }
     }
 
-    /// Room behind what is there; moves it to the front first when the room has run out.
+    /// Room behind what is there; moves it to the front first when the room has run out. Who does not fill it after all
+    /// calls [`Buffer::rest`].
     #[inline]
     pub fn space(&mut self) -> &mut [u8] {
+        if self.bytes.is_empty() {
+            self.bytes = self.home.lend();
+        }
         if self.end == self.bytes.len() && self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -81,19 +99,19 @@ impl Buffer {
         &mut self.bytes[self.end..]
     }
 
+    /// Whether there is no room left behind what is there.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.start == 0 && self.end > 0 && self.end == self.bytes.len()
+    }
+
     /// Says that the first `n` bytes of [`Buffer::space`] have been filled.
     #[inline]
     pub fn advance(&mut self, n: usize) {
         self.end = (self.end + n).min(self.bytes.len());
     }
 
-    /// Takes what is there away, with the memory it stands in; what stays holds nothing, and has no room.
-    pub fn take(&mut self) -> Self {
-        let nothing = Self { bytes: Box::default(), start: 0, end: 0, home: None };
-        std::mem::replace(self, nothing)
-    }
-
-    /// Makes the buffer hold at least `capacity` bytes. A grown buffer is not pooled.
+    /// Makes room for at least `capacity` bytes in all. What has grown is not pooled.
     pub fn grow(&mut self, capacity: usize) {
         if capacity <= self.bytes.len() {
             return;
@@ -101,24 +119,25 @@ impl Buffer {
         let mut bytes = vec![0; capacity].into_boxed_slice();
         let len = self.len();
         bytes[..len].copy_from_slice(self.filled());
-        let old = std::mem::replace(&mut self.bytes, bytes);
+        self.home.take_back(std::mem::replace(&mut self.bytes, bytes));
         (self.start, self.end) = (0, len);
-        if let Some(home) = self.home.take() {
-            home.take_back(old);
-        }
     }
 
-    /// How much it can hold.
+    /// How much it can hold before it has to grow.
     pub fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len().max(BUFFER_BYTES)
+    }
+
+    /// Takes what is there away; this one is empty then.
+    pub fn take(&mut self) -> Self {
+        let empty = Self { bytes: Box::default(), start: 0, end: 0, home: Rc::clone(&self.home) };
+        std::mem::replace(self, empty)
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(home) = self.home.take() {
-            home.take_back(std::mem::take(&mut self.bytes));
-        }
+        self.home.take_back(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -127,11 +146,9 @@ impl Drop for Buffer {
 pub struct Buffers(Rc<Home>);
 
 impl Buffers {
-    /// Lends an empty buffer.
-    pub fn lend(&self) -> Buffer {
-        let bytes = self.0.buffers.borrow_mut().pop();
-        let bytes = bytes.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
-        Buffer { bytes, start: 0, end: 0, home: Some(Rc::clone(&self.0)) }
+    /// An empty buffer, which lends memory when it is filled.
+    pub fn buffer(&self) -> Buffer {
+        Buffer { bytes: Box::default(), start: 0, end: 0, home: Rc::clone(&self.0) }
     }
 
     /// Lends a pipe; none when descriptors have run out.
@@ -189,23 +206,45 @@ mod tests {
     #[test]
     fn bytes_stay_in_order_over_consume_move_and_growth() {
         let buffers = Buffers::default();
-        let mut buffer = buffers.lend();
+        let mut buffer = buffers.buffer();
+        assert!(!buffer.is_full());
         let room = buffer.space().len();
         for (index, byte) in buffer.space().iter_mut().enumerate() {
             *byte = index as u8;
         }
         buffer.advance(room);
+        assert!(buffer.is_full());
         buffer.consume(room - 3);
+        assert!(!buffer.is_full());
         assert_eq!(buffer.space().len(), room - 3);
         buffer.grow(room * 2);
         let expected: Vec<u8> = (room - 3..room).map(|index| index as u8).collect();
         assert_eq!(buffer.filled(), expected);
+        assert_eq!(buffers.free(), 1, "the pooled part came home when the buffer grew");
         buffer.consume(100);
         assert!(buffer.is_empty());
-        assert_eq!(buffers.free(), 1, "the pooled part came home when the buffer grew");
-        drop(buffer);
-        assert_eq!(buffers.free(), 1, "a grown buffer is not pooled");
-        drop(buffers.lend());
+        assert_eq!(buffers.free(), 1, "what has grown is not pooled");
+    }
+
+    #[test]
+    fn memory_is_lent_only_while_there_is_something() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.buffer();
+        buffer.space()[..2].copy_from_slice(b"ab");
+        buffer.advance(2);
+        buffer.rest();
+        buffer.consume(1);
+        assert_eq!((buffer.filled(), buffers.free()), (&b"b"[..], 0));
+        buffer.consume(1);
+        assert_eq!(buffers.free(), 1);
+        assert!(!buffer.space().is_empty());
+        buffer.rest();
+        assert_eq!(buffers.free(), 1, "room was asked for in vain");
+        buffer.space()[0] = b'c';
+        buffer.advance(1);
+        let taken = buffer.take();
+        assert_eq!((buffer.len(), taken.filled()), (0, &b"c"[..]));
+        drop((buffer, taken));
         assert_eq!(buffers.free(), 1);
         buffers.release();
         assert_eq!(buffers.free(), 0);

@@ -29,8 +29,7 @@ const SPLICE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Direction {
     buffers: Buffers,
-    /// Lent only while it holds bytes or is being filled.
-    buffer: Option<Buffer>,
+    buffer: Buffer,
     pipe: Option<LentPipe>,
     full_reads: u8,
     /// How many bytes may still be read; `None` is up to the end.
@@ -54,10 +53,10 @@ pub enum Broken {
 impl Direction {
     /// A direction that starts with `first`, what was read already, and then moves `left` more bytes (all, if
     /// `None`). With `finish`, the end of the input is passed on.
-    pub fn new(buffers: &Buffers, first: Option<Buffer>, left: Option<u64>, finish: bool) -> Self {
+    pub fn new(buffers: &Buffers, first: Buffer, left: Option<u64>, finish: bool) -> Self {
         Self {
             buffers: buffers.clone(),
-            buffer: first.filter(|buffer| !buffer.is_empty()),
+            buffer: first,
             pipe: None,
             full_reads: 0,
             left,
@@ -71,13 +70,12 @@ impl Direction {
     /// A direction of a flow that is known to be long: spliced from its first byte on.
     pub fn splicing(buffers: &Buffers, left: u64) -> Self {
         // Without a pipe (descriptors may have run out) it copies.
-        Self { pipe: buffers.lend_pipe(), ..Self::new(buffers, None, Some(left), false) }
+        Self { pipe: buffers.lend_pipe(), ..Self::new(buffers, buffers.buffer(), Some(left), false) }
     }
 
     /// Whether bytes that were read wait for the receiver.
     pub fn holds_bytes(&self) -> bool {
-        self.pipe.as_ref().is_some_and(|pipe| pipe.held > 0)
-            || self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
+        self.pipe.as_ref().is_some_and(|pipe| pipe.held > 0) || !self.buffer.is_empty()
     }
 
     /// Bytes delivered so far.
@@ -106,7 +104,6 @@ impl Direction {
                 if self.finish {
                     to.finish().map_err(Broken::Write)?;
                 }
-                self.buffer = None;
                 self.pipe = None;
                 self.done = true;
             } else if self.pipe.is_some() {
@@ -118,15 +115,13 @@ impl Direction {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, to: &Stream) -> Poll<io::Result<()>> {
-        if let Some(buffer) = &mut self.buffer {
-            while !buffer.is_empty() {
-                let written = ready!(to.poll_write(cx, &[io::IoSlice::new(buffer.filled())]))?;
-                if written == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                buffer.consume(written);
-                self.moved += written as u64;
+        while !self.buffer.is_empty() {
+            let written = ready!(to.poll_write(cx, &[io::IoSlice::new(self.buffer.filled())]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.buffer.consume(written);
+            self.moved += written as u64;
         }
         while let Some(lent) = self.pipe.as_mut().filter(|lent| lent.held > 0) {
             let written = ready!(to.poll_splice_out(cx, &lent.pipe, lent.held))?;
@@ -139,8 +134,8 @@ impl Direction {
     fn poll_fill(&mut self, cx: &mut Context<'_>, from: &Stream) -> Poll<io::Result<()>> {
         // Beyond the limit lies something else – the next request, an answer that is too long: it stays there.
         let most = self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-        let read = ready!(from.poll_read_lent(cx, &mut self.buffer, &self.buffers, most))?;
-        let room = self.buffer.as_ref().map_or(0, Buffer::capacity);
+        let room = self.buffer.capacity();
+        let read = ready!(from.poll_read_at_most(cx, &mut self.buffer, most))?;
         if read == 0 {
             self.input_ended = true;
             return Poll::Ready(Ok(()));
@@ -159,7 +154,6 @@ impl Direction {
 
     fn poll_splice_in(&mut self, cx: &mut Context<'_>, from: &Stream) -> Poll<io::Result<()>> {
         let Some(lent) = &mut self.pipe else { return Poll::Ready(Ok(())) };
-        self.buffer = None;
         let most = self.left.map_or(SPLICE_BYTES, |left| left.min(SPLICE_BYTES as u64) as usize);
         match ready!(from.poll_splice_in(cx, &lent.pipe, most)) {
             Ok(0) => self.input_ended = true,
@@ -321,7 +315,7 @@ fn poll_both(
 impl Direction {
     /// Drops what could not be delivered; the direction counts as done.
     fn give_up(&mut self) {
-        self.buffer = None;
+        self.buffer.consume(usize::MAX);
         self.pipe = None;
         self.done = true;
     }

@@ -23,8 +23,8 @@ fn run(client: TcpStream, target: TcpStream, idle: Option<Duration>) -> RelayEnd
         let client = Stream::tcp(client.into()).unwrap();
         let target = Stream::tcp(target.into()).unwrap();
         let buffers = Buffers::default();
-        let up = Direction::new(&buffers, None, None, true);
-        let down = Direction::new(&buffers, None, None, true);
+        let up = Direction::new(&buffers, buffers.buffer(), None, true);
+        let down = Direction::new(&buffers, buffers.buffer(), None, true);
         let mut told = (0, 0);
         let end = relay(&client, &target, up, down, idle, |up, down| {
             told.0 += up;
@@ -109,7 +109,7 @@ fn a_limited_direction_takes_no_byte_beyond_its_limit() {
                 let from = Stream::tcp(near_client.into()).unwrap();
                 let to = Stream::tcp(near_target.into()).unwrap();
                 let buffers = Buffers::default();
-                let mut one = Direction::new(&buffers, None, Some(limit), true);
+                let mut one = Direction::new(&buffers, buffers.buffer(), Some(limit), true);
                 std::future::poll_fn(|cx| one.poll(cx, &from, &to)).await.unwrap();
                 (one.moved(), one.missing(), from)
             })

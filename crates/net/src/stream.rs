@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use crate::buffer::{Buffer, Buffers};
+use crate::buffer::Buffer;
 use crate::sys::{self, Pipe};
 
 /// A connected byte stream. The kernel is called without the C library in between, whose calls are points where a
@@ -42,38 +42,30 @@ impl Stream {
         Ok(Self { socket: sys::watched(socket, BOTH)?, kind: Kind::Unix })
     }
 
-    /// Reads what there is into the buffer's space: `Ok(0)` is the end, or a full buffer.
+    /// Reads what there is into the buffer: `Ok(0)` is the end, or a full buffer.
     #[inline]
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-        let read = ready!(self.poll_receive(cx, buffer.space()))?;
-        buffer.advance(read);
-        Poll::Ready(Ok(read))
+        self.poll_read_at_most(cx, buffer, usize::MAX)
     }
 
-    /// Reads at most `most` bytes into the buffer in `slot`, which is lent when something has come: who waits for the
-    /// first byte holds no buffer.
+    /// Like [`Stream::poll_read`], but takes no more than `most` bytes off the stream. The buffer lends memory only when
+    /// something has come.
     #[inline]
-    pub fn poll_read_lent(
+    pub fn poll_read_at_most(
         &self,
         cx: &mut Context<'_>,
-        slot: &mut Option<Buffer>,
-        buffers: &Buffers,
+        buffer: &mut Buffer,
         most: usize,
     ) -> Poll<io::Result<usize>> {
         loop {
-            let Poll::Ready(readiness) = self.socket.poll_read_ready(cx) else {
-                if slot.as_ref().is_some_and(Buffer::is_empty) {
-                    *slot = None;
-                }
-                return Poll::Pending;
-            };
-            let buffer = slot.get_or_insert_with(|| buffers.lend());
+            let mut readiness = ready!(self.socket.poll_read_ready(cx))?;
             let space = buffer.space();
             let most = most.min(space.len());
-            if let Some(read) = receive(&mut readiness?, &mut space[..most]) {
-                let read = read?;
-                buffer.advance(read);
-                return Poll::Ready(Ok(read));
+            let received = receive(&mut readiness, &mut space[..most]);
+            buffer.advance(*received.as_ref().and_then(|read| read.as_ref().ok()).unwrap_or(&0));
+            buffer.rest();
+            if let Some(read) = received {
+                return Poll::Ready(read);
             }
         }
     }

@@ -132,8 +132,8 @@ async fn carry<D: Dial>(
     target: &mut Stream,
 ) -> RelayEnd {
     open.live.set_target(Some(lease.target().id));
-    let up = Direction::new(&plane.buffers, None, None, true);
-    let down = Direction::new(&plane.buffers, None, None, true);
+    let up = Direction::new(&plane.buffers, plane.buffers.buffer(), None, true);
+    let down = Direction::new(&plane.buffers, plane.buffers.buffer(), None, true);
     let listener = open.cell();
     let cell = lease.cell();
     relay(client, target, up, down, open.view.config.idle_timeout, |to_target, to_client| {

@@ -120,6 +120,13 @@ impl Running {
         fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count)
     }
 
+    /// What its open descriptors lead to, in no order.
+    pub fn descriptors(&self) -> Vec<String> {
+        let links = fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter().flatten().flatten();
+        let lead = |link: fs::DirEntry| fs::read_link(link.path()).ok();
+        links.filter_map(lead).map(|to| to.to_string_lossy().into_owned()).collect()
+    }
+
     /// Ids of all its processes alive now, descendants included, also those that outlived the first.
     pub fn family(&self) -> Vec<u32> {
         let mark = format!("{MARK}={}", self.mark);
