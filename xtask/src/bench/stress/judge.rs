@@ -60,7 +60,7 @@ pub(super) fn all(stages: &[Stage], faults: &Done, admitted: f64) -> Vec<Verdict
     }
     verdicts.push(injected(faults));
     for stage in of(|phase| phase == Phase::Beyond) {
-        verdicts.push(beyond(stage, free_peak));
+        verdicts.push(goodput(stage, free_peak));
     }
     for stage in of(|phase| matches!(phase, Phase::Overload(_))) {
         verdicts.push(goodput(stage, limited_peak));
@@ -114,20 +114,10 @@ fn injected(faults: &Done) -> Verdict {
     Verdict::new("every change during the run is taken", found, reloads + weights + members, is_kept)
 }
 
-fn beyond(stage: &Stage, peak: f64) -> Verdict {
-    let mut verdict = goodput(stage, peak);
-    let busy = stage.used.busy;
-    if busy.load_cores >= FULL && busy.proxy_cores < FULL {
-        verdict.found += "; origin and load generator were the limit, not Evenkeel";
-        verdict.state = State::NotShown;
-    }
-    verdict
-}
-
 fn goodput(stage: &Stage, peak: f64) -> Verdict {
     let share = if peak > 0.0 { stage.good_per_second() / peak } else { 0.0 };
     let told = &stage.told;
-    Verdict::new(
+    let mut verdict = Verdict::new(
         &format!("{}: goodput at least 90 % of its peak, no errors", stage.wanted.phase.name()),
         format!(
             "{:.0} % ({:.0}/s of {peak:.0}/s) at {}/s offered; {} errors {}",
@@ -139,7 +129,14 @@ fn goodput(stage: &Stage, peak: f64) -> Verdict {
         ),
         told.due(),
         share >= GOODPUT && told.failed() == 0,
-    )
+    );
+    let busy = stage.used.busy;
+    let starved = busy.load_cores >= FULL && busy.proxy_cores < FULL;
+    if verdict.state == State::Broken && starved && told.failed() == 0 {
+        verdict.found += "; origin and load generator were the limit, not Evenkeel";
+        verdict.state = State::NotShown;
+    }
+    verdict
 }
 
 fn flood(stage: &Stage, admitted: f64) -> Verdict {
@@ -287,6 +284,11 @@ mod tests {
         stages[1].told.good = 100;
         stages[1].used.busy = Busy { proxy_cores: 0.7, load_cores: 1.0, ..BUSY };
         assert!(!states(&stages, &done()).contains(&State::Broken));
+        stages[4].told.good = 100;
+        stages[4].used.busy = Busy { proxy_cores: 0.5, load_cores: 1.0, ..BUSY };
+        assert!(!states(&stages, &done()).contains(&State::Broken));
+        *stages[4].told.errors.entry("timeout".to_owned()).or_default() += 1;
+        assert!(states(&stages, &done()).contains(&State::Broken), "an error is nobody else's limit");
     }
 
     #[test]
