@@ -183,8 +183,11 @@ fn both_ways_small(addr: SocketAddr) {
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// In the unified hierarchy, or in the older one of its own.
+    /// In the unified hierarchy, or in the older one of its own; a process enters it by way of a shell.
     fn new() -> Result<Self, String> {
+        if !have("sh") {
+            return Err("there is no sh".to_owned());
+        }
         let (root, limit) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
             ("/sys/fs/cgroup", "memory.max")
         } else {
@@ -214,9 +217,6 @@ impl Drop for Cgroup {
 
 #[test]
 fn f36_a_cgroup_of_64_mebibytes_is_enough() {
-    if !have("sh") {
-        skip!("there is no sh");
-    }
     let cgroup = match Cgroup::new() {
         Ok(cgroup) => cgroup,
         Err(error) => skip!("no memory cgroup can be made: {error}"),
@@ -237,9 +237,6 @@ fn f36_a_cgroup_of_64_mebibytes_is_enough() {
 
 #[test]
 fn f36_clients_beyond_the_memory_are_refused_before_the_kernel_ends_us() {
-    if !have("sh") {
-        skip!("there is no sh");
-    }
     let cgroup = match Cgroup::new() {
         Ok(cgroup) => cgroup,
         Err(error) => skip!("no memory cgroup can be made: {error}"),

@@ -203,7 +203,7 @@ impl<'a> Attempt<'a> {
     /// While we wait for the target, a client that vanishes is noticed, and one that has merely finished sending
     /// is not taken for vanished.
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Result<(), Trouble> {
-        while self.watch_client && self.client.stream.poll_readable(cx).is_ready() {
+        while self.watch_client {
             let buffer = &mut self.client.buffer;
             if buffer.is_full() {
                 // Pipelined requests fill the buffer: the rest waits in the kernel.

@@ -63,7 +63,7 @@ pub(crate) struct Exchange<'a, D> {
 /// What a try came to.
 enum Outcome {
     /// The client has its answer, or is beyond getting one.
-    Over(Next, Fate),
+    Over(Next),
     /// Nothing has reached the client yet.
     Failed(Trouble),
 }
@@ -129,7 +129,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             }
             self.course.attempts += 1;
             let trouble = match self.try_target(pool, &lease, &tried).await {
-                Outcome::Over(next, _) => return Some(next),
+                Outcome::Over(next) => return Some(next),
                 Outcome::Failed(trouble) => trouble,
             };
             match trouble {
@@ -178,17 +178,18 @@ impl<D: Dial + 'static> Exchange<'_, D> {
             };
             self.course.reused = target.reused;
             match self.try_once(pool, lease, &mut target, tried).await {
-                Outcome::Over(next, Fate::Kept) => {
-                    let until = self.ended + pool.config.keep_alive_timeout;
-                    self.plane.idle.put(lease.target().id, target, pool.config.max_idle, until);
-                    return Outcome::Over(next, Fate::Kept);
-                }
                 Outcome::Failed(Trouble::Target { stale: true, unread, .. })
                     if pool.config.retry.on_stale && self.may_resend(unread) =>
                 {
                     fresh = true;
                 }
-                outcome => return outcome,
+                outcome => {
+                    if target.fit {
+                        let until = self.ended + pool.config.keep_alive_timeout;
+                        self.plane.idle.put(lease.target().id, target, pool.config.max_idle, until);
+                    }
+                    return outcome;
+                }
             }
         }
     }
@@ -258,9 +259,9 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 self.course.first_byte = now - self.started;
                 lease.answered(reply.status, (now - begun).as_micros() as u64);
                 let leg = Leg { target, upload: &mut upload, answer: &mut answer };
-                let (next, fate) = self.deliver(lease, reply, leg).await;
+                let next = self.deliver(lease, reply, leg).await;
                 self.plane.heads.give_back(upload.take_head());
-                Outcome::Over(next, fate)
+                Outcome::Over(next)
             }
             Err(trouble) => {
                 self.keep_for_resend(&mut upload);
@@ -279,22 +280,13 @@ struct Leg<'l> {
     answer: &'l mut Buffer,
 }
 
-/// What becomes of the connection to the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// It may carry another request.
-    Kept,
-    /// It closes.
-    Closed,
-}
-
 impl<D: Dial + 'static> Exchange<'_, D> {
     /// Passes the final answer on and decides what becomes of both connections.
-    async fn deliver(&mut self, lease: &Lease<'_>, reply: Reply, leg: Leg<'_>) -> (Next, Fate) {
+    async fn deliver(&mut self, lease: &Lease<'_>, reply: Reply, leg: Leg<'_>) -> Next {
         self.course.status = reply.status;
         if reply.upgrade {
             // Seldom, and large: kept out of what every connection holds.
-            return (Box::pin(self.switch(lease, reply, leg)).await, Fate::Closed);
+            return Box::pin(self.switch(lease, reply, leg)).await;
         }
         let Leg { target, upload, answer } = leg;
         let buffers = &self.plane.buffers;
@@ -322,18 +314,15 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                     guard.disarm();
                 }
                 let whole = reply.framing != Framing::UntilClose && answer.is_empty();
-                let kept = reply.target_keep_alive && sent && whole;
-                if kept {
-                    target.sent_before += upload.moved();
-                }
-                let next = if !reply.close && sent {
+                target.fit = reply.target_keep_alive && sent && whole;
+                target.sent_before += upload.moved();
+                if !reply.close && sent {
                     Next::Another
                 } else if self.ask.last && self.client.is_silent() {
                     Next::Ended
                 } else {
                     Next::Linger
-                };
-                (next, if kept { Fate::Kept } else { Fate::Closed })
+                }
             }
             Err(reason) => {
                 self.course.reason = Some(reason);
@@ -345,10 +334,10 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                     if let Some(guard) = guard {
                         guard.disarm();
                     }
-                    return (self.refuse(reason).await, Fate::Closed);
+                    return self.refuse(reason).await;
                 }
                 // A known length or a missing last chunk shows the client what is missing; a close would not.
-                (if ends_by_close { Next::Reset } else { Next::Ended }, Fate::Closed)
+                if ends_by_close { Next::Reset } else { Next::Ended }
             }
         }
     }

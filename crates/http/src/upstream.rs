@@ -16,6 +16,8 @@ pub(crate) struct Upstream {
     pub(crate) sent_before: u64,
     /// It served a request before this one.
     pub(crate) reused: bool,
+    /// Its request is over, and it may carry another one.
+    pub(crate) fit: bool,
     /// The other end, for a target known by name: the name may mean another address by now.
     pub(crate) peer: Option<SocketAddr>,
 }
@@ -49,6 +51,7 @@ impl<D: Dial> Plane<D> {
     ) -> Result<Upstream, Reason> {
         if !fresh && let Some(mut upstream) = self.idle.take(lease.target(), ask) {
             upstream.reused = true;
+            upstream.fit = false;
             lease.cell().reused.add(1);
             return Ok(upstream);
         }
@@ -59,7 +62,7 @@ impl<D: Dial> Plane<D> {
                 lease.cell().connects.add(1);
                 let by_name = matches!(target.address, TargetAddr::Name { .. });
                 let peer = by_name.then(|| stream.peer_addr()).flatten();
-                Ok(Upstream { stream, sent_before: 0, reused: false, peer })
+                Ok(Upstream { stream, sent_before: 0, reused: false, fit: false, peer })
             }
             Err(error) => {
                 lease.cell().connect_errors.add(1);

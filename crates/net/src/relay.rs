@@ -224,11 +224,12 @@ pub async fn relay(
         // A side that has ended is read no more, and while the other one is silent, it is not written to either: only
         // so does anybody notice that it is gone.
         if let Some(reason) = first_ended {
-            let side = if reason == Reason::ClientClosed { client } else { target };
+            let (side, reset) = match reason {
+                Reason::ClientClosed => (client, Reason::ClientReset),
+                _ => (target, Reason::TargetReset),
+            };
             let broken = ended_side.get_or_insert_with(|| Box::pin(side.broken()));
             if broken.as_mut().poll(cx).is_ready() {
-                let reset =
-                    if reason == Reason::ClientClosed { Reason::ClientReset } else { Reason::TargetReset };
                 return Poll::Ready(Err(reset));
             }
         }

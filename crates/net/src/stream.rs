@@ -119,17 +119,6 @@ impl Stream {
         }
     }
 
-    /// Ready when a read would not wait. Takes nothing from the stream.
-    #[inline]
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_read_ready(cx).map_ok(drop)
-    }
-
-    /// Ready when a write would not wait.
-    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_write_ready(cx).map_ok(drop)
-    }
-
     /// Waits until the connection has broken: the peer reset it, or the network did. What has merely ended is not broken.
     pub async fn broken(&self) {
         // An error of waiting is the engine's end, and with it that of the connection.
