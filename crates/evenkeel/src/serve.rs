@@ -44,6 +44,7 @@ pub(crate) fn run_config(config: Config) -> Exit {
 
 fn run(config: Config, path: Option<PathBuf>) -> Exit {
     control::started();
+    evenkeel_net::use_small_pages();
     logs::start_telling();
     // Without it the limit that is in force stays; running out of it is handled where it happens.
     let _ = evenkeel_net::raise_descriptor_limit();

@@ -7,7 +7,6 @@ use std::time::Duration;
 use evenkeel_base::Reason;
 use evenkeel_net::rt::Deadline;
 use evenkeel_net::{Buffer, Buffers, Stream};
-use evenkeel_wire::Progress;
 
 use crate::answer::{self, Manner};
 
@@ -17,8 +16,6 @@ pub(crate) struct Client {
     pub(crate) stream: Stream,
     /// What it sent and we have not used.
     pub(crate) buffer: Buffer,
-    /// How far the next head has been read.
-    pub(crate) progress: Progress,
     pub(crate) deadline: Deadline,
     /// It has finished sending.
     pub(crate) ended: bool,
@@ -34,7 +31,7 @@ const LINGER_BYTES: usize = 64 << 20;
 impl Client {
     pub(crate) fn new(stream: Stream, buffer: Buffer, first: Duration) -> Self {
         let deadline = Deadline::after(first);
-        Self { stream, buffer, progress: Progress::new(), deadline, ended: false, answering: false }
+        Self { stream, buffer, deadline, ended: false, answering: false }
     }
 
     /// Whether it has sent something that we have not used.

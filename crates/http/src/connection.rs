@@ -1,14 +1,14 @@
 //! One client connection: request after request, until one side has had enough.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use evenkeel_base::Reason;
 use evenkeel_net::rt::Instant;
-use evenkeel_net::{Dial, DrainSignal, Stream};
+use evenkeel_net::{Dial, DrainSignal, Stream, Watch};
 use evenkeel_state::Admitted;
+use evenkeel_wire::Progress;
 
 use crate::Plane;
 use crate::answer::{self, Manner};
@@ -17,23 +17,15 @@ use crate::exchange::{Course, Exchange, Next};
 use crate::head::{Ask, Reading, read_ask};
 use crate::log;
 
-/// One client connection.
-///
-/// ```text
-/// Idle ──bytes──▶ Head ──whole──▶ Exchange ──▶ Idle
-///   │ end/timeout   │ malformed/late   │ close
-///   ▼               ▼                  ▼
-///  Gone          Refused ─────────▶ Lingering ──▶ Gone
-/// ```
-///
-/// Most connections are idle most of the time, so what an idle one holds is this, in a box, and a task that is little
-/// more than a pointer to it. All that head and exchange need lives in a [slot](crate::slot) that is lent for as long as
-/// they last.
+/// One client connection, with what it holds while it is idle, which most connections are most of the time. All that head
+/// and exchange need lives in a [slot](crate::slot) that is lent for as long as they last.
 pub(crate) struct Connection<D> {
     plane: Rc<Plane<D>>,
     admitted: Admitted,
     client: Client,
-    drain: DrainSignal,
+    drain: Watch,
+    /// It has heard of the drain, and waits for one more request.
+    hurried: bool,
 }
 
 /// How long a draining connection waits for one more request. A client that uses its connection more seldom opens
@@ -42,66 +34,75 @@ const LAST_CALL: Duration = Duration::from_secs(5);
 
 /// Why no request was read.
 #[derive(Debug)]
-pub(crate) enum Stop {
+enum Stop {
     /// Nothing is to be said.
     Silent(Reason),
     /// The client is told, and the connection closes.
     Refuse(Reason),
 }
 
+/// What a connection is to do with a slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work {
+    /// Read a request and answer it.
+    Request,
+    /// Tell the client that a defect of ours has cost its request.
+    Apology,
+}
+
 impl<D: Dial + 'static> Connection<D> {
-    pub(crate) fn new(
-        plane: Rc<Plane<D>>,
-        admitted: Admitted,
-        stream: Stream,
-        drain: DrainSignal,
-    ) -> Box<Self> {
+    pub(crate) fn new(plane: Rc<Plane<D>>, admitted: Admitted, stream: Stream, drain: DrainSignal) -> Self {
         let client = Client::new(stream, plane.buffers.buffer(), admitted.view.config.http.header_timeout);
-        Box::new(Self { plane, admitted, client, drain })
+        Self { plane, admitted, client, drain: drain.watch(), hurried: false }
     }
 
-    /// Serves the client from its first request to its last.
-    pub(crate) async fn serve(mut self: Box<Self>) {
-        // An idle connection hears of the drain, too.
-        let _watch = self.drain.watch().await;
-        loop {
-            if let Err(reason) = self.wait().await {
-                self.admitted.reason = reason;
-                return;
-            }
-            self.admitted.worker.clone().renew(&mut self.admitted.view);
-            let (back, outcome) = contained(self).await;
-            // It always comes back.
-            let Some(connection) = back else { return };
-            self = connection;
-            if let Err(reason) = self.goes_on(outcome).await {
-                self.admitted.reason = reason;
-                return;
-            }
+    pub(crate) fn plane(&self) -> Rc<Plane<D>> {
+        Rc::clone(&self.plane)
+    }
+
+    /// Ends it, and says why.
+    pub(crate) fn end(mut self, reason: Reason) {
+        self.admitted.reason = reason;
+    }
+
+    /// Waits, without memory for them, for the first bytes of a request, and reads them. A draining connection waits as well:
+    /// its client gets one more answer, which says `Connection: close`, rather than a closed door.
+    pub(crate) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        let Client { stream, deadline, buffer, .. } = &mut self.client;
+        if !buffer.is_empty() {
+            return Poll::Ready(Ok(()));
         }
+        self.drain.wake_me(cx);
+        if let Poll::Ready(read) = stream.poll_read(cx, buffer) {
+            return Poll::Ready(match read {
+                Ok(0) => Err(Reason::ClientClosed),
+                Ok(_) => Ok(()),
+                Err(_) => Err(Reason::ClientReset),
+            });
+        }
+        if self.drain.is_draining() && !self.hurried {
+            self.hurried = true;
+            deadline.set(LAST_CALL);
+        }
+        let reason = if self.hurried { Reason::Draining } else { Reason::IdleTimeout };
+        deadline.poll_passed(cx).map(|()| Err(reason))
     }
 
-    /// What follows from a request: whether another one may come, or why the connection ends.
-    async fn goes_on(&mut self, outcome: Option<Result<Next, Stop>>) -> Result<(), Reason> {
-        let next = match outcome {
-            Some(Ok(next)) => next,
-            Some(Err(Stop::Silent(reason))) => return Err(reason),
-            Some(Err(Stop::Refuse(reason))) => Box::pin(self.refuse(reason)).await,
-            None => {
-                self.admitted.cell().panics.add(1);
-                // Behind a part of an answer, another one would be taken for its rest.
-                if self.client.answering {
-                    Next::Reset
-                } else {
-                    Box::pin(self.refuse(Reason::Internal)).await
-                }
-            }
+    /// Does it, and says whether another request may come, or why the connection ends.
+    pub(crate) async fn work(&mut self, work: Work) -> Result<(), Reason> {
+        let next = match work {
+            Work::Request => match self.request().await {
+                Ok(next) => next,
+                Err(Stop::Silent(reason)) => return Err(reason),
+                Err(Stop::Refuse(reason)) => self.refuse(reason).await,
+            },
+            Work::Apology => self.apologize().await,
         };
         match next {
             Next::Another if self.client.ended && !self.client.has_bytes() => Err(Reason::ClientClosed),
             Next::Another => Ok(()),
             Next::Linger => {
-                Box::pin(self.client.linger()).await;
+                self.client.linger().await;
                 Err(if self.drain.is_draining() { Reason::Draining } else { Reason::Finished })
             }
             Next::Reset => {
@@ -112,35 +113,8 @@ impl<D: Dial + 'static> Connection<D> {
         }
     }
 
-    /// Waits, without memory for them, for the first bytes of a request, and reads them. A draining connection waits as well:
-    /// its client gets one more answer, which says `Connection: close`, rather than a closed door.
-    async fn wait(&mut self) -> Result<(), Reason> {
-        if self.client.has_bytes() {
-            return Ok(());
-        }
-        let Client { stream, deadline, buffer, .. } = &mut self.client;
-        let drain = &self.drain;
-        let mut hurried = false;
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(read) = stream.poll_read(cx, buffer) {
-                return Poll::Ready(match read {
-                    Ok(0) => Err(Reason::ClientClosed),
-                    Ok(_) => Ok(()),
-                    Err(_) => Err(Reason::ClientReset),
-                });
-            }
-            if drain.is_draining() && !hurried {
-                hurried = true;
-                deadline.set(LAST_CALL);
-            }
-            let reason = if hurried { Reason::Draining } else { Reason::IdleTimeout };
-            deadline.poll_passed(cx).map(|()| Err(reason))
-        })
-        .await
-    }
-
-    /// Reads and answers one request.
-    pub(crate) async fn request(&mut self) -> Result<Next, Stop> {
+    async fn request(&mut self) -> Result<Next, Stop> {
+        self.admitted.renew();
         let ask = self.read().await?;
         let started = Instant::now();
         self.admitted.cell().requests.add(1);
@@ -173,13 +147,14 @@ impl<D: Dial + 'static> Connection<D> {
         let view = self.admitted.view.clone();
         let http = &view.config.http;
         let mut timed = false;
+        let mut progress = Progress::new();
         self.client.answering = false;
         let plane = Rc::clone(&self.plane);
         let log = self.admitted.worker.log.is_on().then_some(&plane.heads);
         let reading = Reading { view: &view, client: self.admitted.live.client, log };
         loop {
             if self.client.has_bytes()
-                && let Some(ask) = self.parse(&reading)?
+                && let Some(ask) = self.parse(&reading, &mut progress)?
             {
                 return Ok(ask);
             }
@@ -208,11 +183,11 @@ impl<D: Dial + 'static> Connection<D> {
         deadline.guard(|cx| stream.poll_read(cx, buffer)).await
     }
 
-    fn parse(&mut self, reading: &Reading<'_>) -> Result<Option<Ask>, Stop> {
+    fn parse(&mut self, reading: &Reading<'_>, progress: &mut Progress) -> Result<Option<Ask>, Stop> {
         let buffer = &mut self.client.buffer;
         let mut head = self.plane.heads.lend();
         let mut scratch = self.plane.scratch.borrow_mut();
-        let read = read_ask(reading, buffer, &mut self.client.progress, &mut scratch, &mut head);
+        let read = read_ask(reading, buffer, progress, &mut scratch, &mut head);
         if !matches!(read, Ok(Some(_))) {
             self.plane.heads.give_back(head);
         }
@@ -230,21 +205,10 @@ impl<D: Dial + 'static> Connection<D> {
         log::refused(&self.admitted, reason);
         if written.is_ok() { Next::Linger } else { Next::Ended }
     }
-}
 
-/// Has one request read and answered; a defect of ours that panics costs this request (`None`), and nothing else.
-async fn contained<D: Dial + 'static>(
-    connection: Box<Connection<D>>,
-) -> (Option<Box<Connection<D>>>, Option<Result<Next, Stop>>) {
-    let plane = Rc::clone(&connection.plane);
-    let mut slot = plane.slots.lend();
-    slot.begin(connection);
-    let outcome = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| slot.poll(cx))) {
-        Ok(polled) => polled.map(Some),
-        Err(_) => Poll::Ready(None),
-    })
-    .await;
-    let back = slot.end();
-    plane.slots.give_back(slot);
-    (back, outcome)
+    async fn apologize(&mut self) -> Next {
+        self.admitted.cell().panics.add(1);
+        // Behind a part of an answer, another one would be taken for its rest.
+        if self.client.answering { Next::Reset } else { self.refuse(Reason::Internal).await }
+    }
 }

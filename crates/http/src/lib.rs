@@ -17,6 +17,7 @@ mod head;
 mod idle;
 mod log;
 mod pump;
+mod serving;
 mod slot;
 mod upstream;
 
@@ -31,6 +32,7 @@ use evenkeel_wire::Scratch;
 
 use crate::connection::Connection;
 use crate::idle::IdlePool;
+use crate::serving::Serving;
 use crate::slot::Slots;
 
 /// The HTTP plane of one worker.
@@ -64,8 +66,7 @@ impl<D: Dial + 'static> Plane<D> {
         client: Stream,
         drain: DrainSignal,
     ) -> impl Future<Output = ()> + 'static {
-        // Built here rather than by the first poll, so that the task does not keep room for the parts.
-        Connection::new(self, admitted, client, drain).serve()
+        Serving::Idle(Some(Box::new(Connection::new(self, admitted, client, drain))))
     }
 
     /// Tells a client that was not let in why, without waiting for it.

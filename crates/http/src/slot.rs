@@ -14,8 +14,7 @@ use std::task::{Context, Poll};
 use evenkeel_base::Reason;
 use evenkeel_net::Dial;
 
-use crate::connection::{Connection, Stop};
-use crate::exchange::Next;
+use crate::connection::{Connection, Work};
 
 /// Slots kept for reuse per worker, at some two KiB each; more are freed when they come back.
 const KEPT: usize = 1024;
@@ -25,17 +24,17 @@ pub(crate) struct Slots<D>(RefCell<Vec<Box<dyn Slot<D>>>>);
 
 /// A place for one request at a time.
 pub(crate) trait Slot<D> {
-    /// Puts a connection's next request in.
-    fn begin(&mut self, connection: Box<Connection<D>>);
-    /// Works on it.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Stop>>;
-    /// Takes the connection out; whatever is left of the request is dropped.
+    /// Puts a connection in, and what it is to do.
+    fn begin(&mut self, connection: Box<Connection<D>>, work: Work);
+    /// Works on it, until another request may come or it is known why the connection ends.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>>;
+    /// Takes the connection out; whatever is left of the work is dropped.
     fn end(&mut self) -> Option<Box<Connection<D>>>;
 }
 
 impl<D: Dial + 'static> Slots<D> {
     pub(crate) fn lend(&self) -> Box<dyn Slot<D>> {
-        self.0.borrow_mut().pop().unwrap_or_else(|| Box::new(Place::new(request)))
+        self.0.borrow_mut().pop().unwrap_or_else(|| Box::new(Place::new(work)))
     }
 
     pub(crate) fn give_back(&self, slot: Box<dyn Slot<D>>) {
@@ -80,10 +79,10 @@ impl<D> Drop for Lent<D> {
     }
 }
 
-async fn request<D: Dial + 'static>(mut lent: Lent<D>) -> Result<Next, Stop> {
+async fn work<D: Dial + 'static>(mut lent: Lent<D>, work: Work) -> Result<(), Reason> {
     match &mut lent.connection {
-        Some(connection) => connection.request().await,
-        None => Err(Stop::Silent(Reason::Internal)),
+        Some(connection) => connection.work(work).await,
+        None => Err(Reason::Internal),
     }
 }
 
@@ -103,18 +102,18 @@ impl<D, F, M> Place<D, F, M> {
 
 impl<D, F, M> Slot<D> for Place<D, F, M>
 where
-    F: Future<Output = Result<Next, Stop>>,
-    M: Fn(Lent<D>) -> F,
+    F: Future<Output = Result<(), Reason>>,
+    M: Fn(Lent<D>, Work) -> F,
 {
-    fn begin(&mut self, connection: Box<Connection<D>>) {
+    fn begin(&mut self, connection: Box<Connection<D>>, work: Work) {
         let lent = Lent { connection: Some(connection), home: Rc::clone(&self.home) };
-        self.future.set(Some((self.make)(lent)));
+        self.future.set(Some((self.make)(lent, work)));
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Stop>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
         match self.future.as_mut().as_pin_mut() {
             Some(future) => future.poll(cx),
-            None => Poll::Ready(Err(Stop::Silent(Reason::Internal))),
+            None => Poll::Ready(Err(Reason::Internal)),
         }
     }
 

@@ -122,13 +122,13 @@ async fn dial_one(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Str
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     begin(&socket, &address.into())?;
-    Stream::tcp(socket.into())?.connected().await
+    Stream::new(socket.into())?.connected().await
 }
 
 async fn dial_unix(path: &Path) -> io::Result<Stream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     begin(&socket, &SockAddr::unix(path)?)?;
-    Stream::unix(socket.into())?.connected().await
+    Stream::new(socket.into())?.connected().await
 }
 
 /// Begins to connect; whether it worked shows when the socket becomes writable.

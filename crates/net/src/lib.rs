@@ -25,4 +25,4 @@ pub use drain::{Drain, DrainSignal, Watch};
 pub use listen::{BindError, BoundSocket, Listener, bind};
 pub use relay::{Broken, Direction, RelayEnd, relay};
 pub use stream::{ResetGuard, Stream};
-pub use sys::{cpu_count, give_way, raise_descriptor_limit};
+pub use sys::{cpu_count, give_way, raise_descriptor_limit, use_small_pages};

@@ -246,10 +246,10 @@ impl Listener {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (socket, address) = rustix::net::acceptfrom_with(&self.socket, flags)?;
         if self.is_unix {
-            return Ok((Stream::unix(socket)?, ClientAddr::Unix));
+            return Ok((Stream::new(socket)?, ClientAddr::Unix));
         }
         let address = address.and_then(|address| SocketAddr::try_from(address).ok());
-        Ok((Stream::tcp(socket)?, address.map_or(ClientAddr::Unix, ClientAddr::from_socket)))
+        Ok((Stream::new(socket)?, address.map_or(ClientAddr::Unix, ClientAddr::from_socket)))
     }
 }
 

@@ -20,8 +20,8 @@ fn pair() -> (TcpStream, TcpStream) {
 
 fn run(client: TcpStream, target: TcpStream, idle: Option<Duration>) -> RelayEnd {
     rt::run_worker(async {
-        let client = Stream::tcp(client.into()).unwrap();
-        let target = Stream::tcp(target.into()).unwrap();
+        let client = Stream::new(client.into()).unwrap();
+        let target = Stream::new(target.into()).unwrap();
         let buffers = Buffers::default();
         let up = Direction::new(&buffers, buffers.buffer(), None, true);
         let down = Direction::new(&buffers, buffers.buffer(), None, true);
@@ -106,8 +106,8 @@ fn a_limited_direction_takes_no_byte_beyond_its_limit() {
         });
         let relay = std::thread::spawn(move || {
             rt::run_worker(async move {
-                let from = Stream::tcp(near_client.into()).unwrap();
-                let to = Stream::tcp(near_target.into()).unwrap();
+                let from = Stream::new(near_client.into()).unwrap();
+                let to = Stream::new(near_target.into()).unwrap();
                 let buffers = Buffers::default();
                 let mut one = Direction::new(&buffers, buffers.buffer(), Some(limit), true);
                 std::future::poll_fn(|cx| one.poll(cx, &from, &to)).await.unwrap();

@@ -20,26 +20,14 @@ use crate::sys::{self, Pipe};
 #[derive(Debug)]
 pub struct Stream {
     socket: AsyncFd<OwnedFd>,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Tcp,
-    Unix,
 }
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 impl Stream {
-    /// A TCP socket that is connected, or about to be, and does not block.
-    pub(crate) fn tcp(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: sys::watched(socket, BOTH)?, kind: Kind::Tcp })
-    }
-
-    /// The same over a unix socket.
-    pub(crate) fn unix(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: sys::watched(socket, BOTH)?, kind: Kind::Unix })
+    /// A socket that is connected, or about to be, and does not block.
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { socket: sys::watched(socket, BOTH)? })
     }
 
     /// Reads what there is into the buffer: `Ok(0)` is the end, or a full buffer.
@@ -144,12 +132,10 @@ impl Stream {
         !matches!(asked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Makes the close that follows a reset (RST) instead of an orderly end.
+    /// Makes the close that follows a reset (RST) instead of an orderly end, for TCP.
     pub fn reset_on_close(&self) {
-        if self.kind == Kind::Tcp {
-            // The socket is going away either way; an error leaves an orderly close.
-            let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
-        }
+        // The socket is going away either way; an error leaves an orderly close.
+        let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
     }
 
     /// Our end's address, for TCP.
@@ -170,7 +156,7 @@ impl Stream {
 
     /// How many of our bytes the peer's kernel has taken, where the kernel tells (TCP).
     pub fn bytes_acked(&self) -> Option<u64> {
-        (self.kind == Kind::Tcp).then(|| sys::tcp_bytes_acked(self.as_fd()).ok()).flatten()
+        sys::tcp_bytes_acked(self.as_fd()).ok()
     }
 
     /// Splices towards a pipe: waits until readable, then moves up to `len` bytes.

@@ -32,6 +32,12 @@ impl Admitted {
     pub fn cell(&self) -> &ListenerCell {
         self.view.live.cell(self.worker.id)
     }
+
+    /// Looks at the listener as it is now.
+    #[inline]
+    pub fn renew(&mut self) {
+        self.worker.renew(&mut self.view);
+    }
 }
 
 impl Drop for Admitted {
