@@ -188,6 +188,34 @@ fn f21_two_hundred_reloads_under_load_lose_no_request_and_cut_no_websocket() {
 }
 
 #[test]
+fn a_watched_include_may_come_later_than_the_process() {
+    let proxy = start(
+        "watch = true\ninclude = [\"conf.d/*.toml\", \"more/*.toml\"]\n[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         protocol = \"http\"\npool = \"first\"\n[pool.first]\ntargets = [\"127.0.0.1:1\"]\n",
+    );
+    let pool = |name: &str| format!("[pool.{name}]\ntargets = [\"127.0.0.1:2\"]\n");
+    let has = |name: &str| proxy.admin_json("/api/v1/pools").to_string().contains(&format!("\"{name}\""));
+    let wait = |name: &str| wait_until(name, Duration::from_secs(10), || has(name));
+    let conf = proxy.dir().join("conf.d");
+    // Neither of the folders was there at the start, nor a file in them.
+    std::fs::create_dir(&conf).unwrap();
+    std::fs::write(conf.join("a.toml"), pool("late")).unwrap();
+    wait("late");
+    let more = proxy.dir().join("more");
+    std::fs::create_dir(&more).unwrap();
+    std::fs::write(more.join("pools.toml"), pool("later")).unwrap();
+    wait("later");
+    // A folder that was replaced is another one.
+    std::fs::rename(&conf, proxy.dir().join("old.d")).unwrap();
+    wait_until("the old folder's pool to go", Duration::from_secs(10), || !has("late"));
+    std::fs::create_dir(&conf).unwrap();
+    std::fs::write(conf.join("b.toml"), pool("again")).unwrap();
+    wait("again");
+    std::fs::write(conf.join("c.toml"), pool("another")).unwrap();
+    wait("another");
+}
+
+#[test]
 fn f21_a_changed_file_is_adopted_under_load_when_it_is_watched() {
     const RELOADS: usize = 8;
     let origins = Origins::start();

@@ -15,7 +15,7 @@ use evenkeel_state::Registry;
 
 use crate::logs::tell;
 use crate::process::{Process, Refused};
-use crate::source::{included_files, load_text};
+use crate::source::{included_by, load_text};
 
 /// Serves the admin API until the process ends.
 pub(crate) async fn serve(process: Arc<Process>, socket: BoundSocket) {
@@ -132,7 +132,7 @@ fn refusal(refused: Refused) -> Refusal {
 /// Writes the change into the file that holds the pool, the main one or an included one.
 fn save(path: &Path, change: &SavedEdit) -> Result<(), String> {
     let mut files = vec![path.to_owned()];
-    files.extend(included_files(path));
+    files.extend(included_by(path).files);
     for file in &files {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         match edited(&text, change) {

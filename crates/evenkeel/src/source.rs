@@ -71,9 +71,18 @@ pub(crate) fn load_text(text: &str, path: &Path) -> Result<Config, Problems> {
     evenkeel_config::load(text, &path.to_string_lossy(), &Files::beside(path))
 }
 
-/// The files that this one includes now, as far as they can be read; whether it has problems does not matter.
-pub(crate) fn included_files(path: &Path) -> Vec<PathBuf> {
-    let Ok(text) = read_text(path, MAX_FILE_BYTES) else { return Vec::new() };
+/// What a configuration file includes.
+#[derive(Debug, Default)]
+pub(crate) struct Included {
+    /// The files, as far as they can be read.
+    pub(crate) files: Vec<PathBuf>,
+    /// Where they are looked for; a folder need not be there.
+    pub(crate) folders: Vec<PathBuf>,
+}
+
+/// What this one includes now; whether it has problems does not matter.
+pub(crate) fn included_by(path: &Path) -> Included {
+    let Ok(text) = read_text(path, MAX_FILE_BYTES) else { return Included::default() };
     let files = Files::beside(path);
     // Only what it asks for is of interest.
     let _ = evenkeel_config::load(&text, &path.to_string_lossy(), &files);
@@ -86,7 +95,7 @@ struct Files {
     folder: PathBuf,
     /// Names by real path: a file that two patterns reach, or reach by different spellings, is one file.
     known: RefCell<HashMap<PathBuf, String>>,
-    included: RefCell<Vec<PathBuf>>,
+    included: RefCell<Included>,
 }
 
 impl Files {
@@ -105,7 +114,7 @@ impl Files {
         let real = path.canonicalize().map_err(|error| named(cause(&error)))?;
         let mut known = self.known.borrow_mut();
         let name = known.entry(real).or_insert_with(|| path.to_string_lossy().into_owned()).clone();
-        self.included.borrow_mut().push(path);
+        self.included.borrow_mut().files.push(path);
         Ok((name, text))
     }
 }
@@ -120,6 +129,7 @@ impl Source for Files {
             return Err("'*' may stand only in the last part, after the last '/'".into());
         }
         let folder = self.folder.join(folder);
+        self.included.borrow_mut().folders.push(folder.clone());
         if !last.contains('*') {
             let path = folder.join(last);
             // Nothing there is for the caller to report; it points at the pattern's place.

@@ -107,7 +107,7 @@ fn a_file_with_includes_and_a_secret_loads() {
     let config = load_file(&path).unwrap();
     assert!(config.pool("app").is_some());
     assert_eq!(config.admin.as_ref().unwrap().token.as_ref().unwrap().0, "s3cret");
-    let mut files = included_files(&path);
+    let mut files = included_by(&path).files;
     files.dedup();
     assert!(files.contains(&dir.path().join("conf.d/app.toml")), "{files:?}");
 }
@@ -117,8 +117,8 @@ fn included_files_are_told_although_there_are_problems() {
     let dir = folder(&[("evenkeel.toml", "include = \"a.toml\"\nnonsense = 1\n"), ("a.toml", "also = 1\n")]);
     let path = dir.path().join("evenkeel.toml");
     assert!(matches!(load_file(&path), Err(LoadError::Problems(_))));
-    assert_eq!(included_files(&path), [dir.path().join("a.toml")]);
-    assert!(included_files(Path::new("/nowhere/evenkeel.toml")).is_empty());
+    assert_eq!(included_by(&path).files, [dir.path().join("a.toml")]);
+    assert!(included_by(Path::new("/nowhere/evenkeel.toml")).files.is_empty());
 }
 
 #[test]
