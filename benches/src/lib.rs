@@ -83,6 +83,7 @@ pub fn candidates(targets: usize) -> Vec<Candidate> {
 pub struct Busy {
     in_flight: Vec<u32>,
     latency_us: Vec<u32>,
+    in_all: u64,
 }
 
 impl Busy {
@@ -90,7 +91,8 @@ impl Busy {
     pub fn new(targets: usize) -> Self {
         let mut random = SplitMix64::new(2);
         let mut below = |most: u64| (0..targets).map(|_| random.below(most) as u32).collect();
-        Self { in_flight: below(64), latency_us: below(20_000) }
+        let (in_flight, latency_us): (Vec<u32>, _) = (below(64), below(20_000));
+        Self { in_all: in_flight.iter().copied().map(u64::from).sum(), in_flight, latency_us }
     }
 }
 
@@ -101,6 +103,10 @@ impl Loads for Busy {
 
     fn in_flight(&self, slot: Slot) -> u32 {
         self.in_flight[slot.0 as usize]
+    }
+
+    fn in_flight_in_all(&self) -> u64 {
+        self.in_all
     }
 
     fn latency_us(&self, slot: Slot) -> u32 {

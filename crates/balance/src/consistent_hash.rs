@@ -1,7 +1,5 @@
 //! Consistent hashing with bounded load (Mirrokni, Thorup, Zadimoghaddam 2016).
 
-use std::cell::Cell;
-
 use crate::member::{Choose, Member};
 use crate::ring::{Ring, Scale};
 use crate::table::{Loads, Slot, Ticket};
@@ -22,13 +20,13 @@ impl ConsistentHash {
     }
 
     /// Whether one more leaves the member at no more than ⌈5/4 × its share of all work by weight⌉.
-    fn has_room<L: Loads>(&self, member: &Member, loads: &L, total: &Total) -> bool {
+    fn has_room<L: Loads>(&self, member: &Member, loads: &L) -> bool {
         let in_flight = loads.in_flight(member.slot);
-        // The bound is never below one, so an idle target needs no sum over all targets.
+        // The bound is never below one.
         in_flight == 0 || {
             // in_flight + 1 ≤ ⌈share⌉ is in_flight < share, for whole in_flight. Within 32 + 2 + 42 and
             // 3 + 16 + 64 bits.
-            let total_after = total.of(self.ring.members(), loads) + 1;
+            let total_after = u128::from(loads.in_flight_in_all()) + 1;
             u128::from(in_flight) * BOUND.1 * self.total_weight
                 < BOUND.0 * u128::from(member.weight) * total_after
         }
@@ -37,38 +35,23 @@ impl ConsistentHash {
 
 impl Choose for ConsistentHash {
     /// The first on the ring with room below the bound; if the walk meets none, any such one; else the
-    /// first that is admitted at all. O(1) while the first is idle, else a sum over the members.
+    /// first that is admitted at all. O(1), unless the walk meets none with room.
     fn choose<L: Loads>(&self, loads: &L, ticket: Ticket) -> Option<Slot> {
-        let total = Total::default();
         let mut beyond_bound = None;
         for member in self.ring.walk(ticket.hash) {
             if !loads.admits(member.slot) {
                 continue;
             }
-            if self.has_room(member, loads, &total) {
+            if self.has_room(member, loads) {
                 return Some(member.slot);
             }
             beyond_bound = beyond_bound.or(Some(member.slot));
         }
-        let below_bound = |member: &Member| loads.admits(member.slot) && self.has_room(member, loads, &total);
+        let below_bound = |member: &Member| loads.admits(member.slot) && self.has_room(member, loads);
         let below = self.ring.scan(ticket.hash, below_bound).map(|member| member.slot);
         below
             .or(beyond_bound)
             .or_else(|| self.ring.scan(ticket.hash, |m| loads.admits(m.slot)).map(|m| m.slot))
-    }
-}
-
-/// All work in flight, summed up when first asked for.
-#[derive(Default)]
-struct Total(Cell<Option<u128>>);
-
-impl Total {
-    fn of<L: Loads>(&self, members: &[Member], loads: &L) -> u128 {
-        self.0.get().unwrap_or_else(|| {
-            let sum = members.iter().map(|member| u128::from(loads.in_flight(member.slot))).sum();
-            self.0.set(Some(sum));
-            sum
-        })
     }
 }
 
@@ -99,11 +82,17 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_home_is_taken_without_counting_everyone() {
+    fn nobody_counts_everyone() {
         let order = order(&[1; 100]);
-        let stand = Stand::idle(100);
-        assert!(order.choose(&stand, ticket(1)).is_some());
-        assert_eq!(stand.questions(), 2);
+        let mut stand = Stand::idle(100);
+        let home = order.choose(&stand, ticket(1)).unwrap();
+        assert_eq!(stand.questions(), 2, "an idle home");
+        stand.in_flight = vec![9; 100];
+        assert_eq!(order.choose(&stand, ticket(1)), Some(home));
+        assert_eq!(stand.questions(), 3, "a busy one with room");
+        stand.in_flight[home.0 as usize] = 900;
+        assert!(order.choose(&stand, ticket(1)).is_some_and(|other| other != home));
+        assert_eq!(stand.questions(), 6, "the next one");
     }
 
     proptest! {

@@ -83,10 +83,6 @@ impl Ring {
         scan(&self.members, mix(hash), fits)
     }
 
-    pub(crate) fn members(&self) -> &[Member] {
-        &self.members
-    }
-
     #[cfg(test)]
     pub(crate) fn points(&self) -> usize {
         self.hashes.len()

@@ -55,6 +55,8 @@ pub trait Loads {
     fn admits(&self, slot: Slot) -> bool;
     /// Requests or connections the target has now.
     fn in_flight(&self, slot: Slot) -> u32;
+    /// What all targets have now, those that are not in the table included.
+    fn in_flight_in_all(&self) -> u64;
     /// Smoothed (EWMA) answer time in microseconds; 0 is unknown.
     fn latency_us(&self, slot: Slot) -> u32;
 }

@@ -54,6 +54,10 @@ impl Loads for Stand {
         self.ask(self.in_flight[slot.0 as usize])
     }
 
+    fn in_flight_in_all(&self) -> u64 {
+        self.ask(self.in_flight.iter().map(|&count| u64::from(count)).sum())
+    }
+
     fn latency_us(&self, slot: Slot) -> u32 {
         self.ask(self.latency_us[slot.0 as usize])
     }

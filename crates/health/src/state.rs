@@ -97,7 +97,7 @@ pub struct Transition<K> {
 
 impl<K: Copy> Transition<K> {
     /// Two steps of one target seen as one, or nothing when they lead back to the start.
-    pub(crate) fn join(first: Option<Self>, second: Option<Self>) -> Option<Self> {
+    pub fn join(first: Option<Self>, second: Option<Self>) -> Option<Self> {
         match (first, second) {
             (Some(a), Some(b)) => (a.from != b.to).then_some(Self { from: a.from, ..b }),
             (a, b) => b.or(a),

@@ -123,7 +123,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 Ok(lease) => lease?,
                 Err(reason) => return Some(self.refuse(last.unwrap_or(reason)).await),
             };
-            self.admitted.live.set_target(Some(lease.target().id));
+            self.admitted.live.set_target(Some(lease.id()));
             if self.admitted.worker.log.is_on() {
                 self.course.target = Some(Arc::clone(lease.target()));
             }
@@ -186,7 +186,7 @@ impl<D: Dial + 'static> Exchange<'_, D> {
                 outcome => {
                     if target.fit {
                         let until = self.ended + pool.config.keep_alive_timeout;
-                        self.plane.idle.put(lease.target().id, target, pool.config.max_idle, until);
+                        self.plane.idle.put(lease.id(), target, pool.config.max_idle, until);
                     }
                     return outcome;
                 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use evenkeel_base::{IdMap, TargetId};
 use evenkeel_net::rt::Instant;
-use evenkeel_state::Target;
+use evenkeel_state::Lease;
 
 use crate::upstream::Upstream;
 
@@ -23,11 +23,11 @@ struct Idle {
 impl IdlePool {
     /// A connection that can be used. Ended ones are dropped on the way; `ask` asks the kernel rather than the
     /// engine, for requests that cannot be sent twice.
-    pub(crate) fn take(&self, target: &Target, ask: bool) -> Option<Upstream> {
+    pub(crate) fn take(&self, lease: &Lease<'_>, ask: bool) -> Option<Upstream> {
         let mut by_target = self.by_target.borrow_mut();
-        let idle = by_target.get_mut(&target.id)?;
+        let idle = by_target.get_mut(&lease.id())?;
         while let Some(candidate) = idle.pop() {
-            if candidate.upstream.is_usable(target, ask) {
+            if candidate.upstream.is_usable(lease, ask) {
                 return Some(candidate.upstream);
             }
         }

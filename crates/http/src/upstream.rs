@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use evenkeel_base::{Reason, TargetAddr};
 use evenkeel_net::{Dial, DialTo, Stream};
-use evenkeel_state::{Lease, Pool, Target};
+use evenkeel_state::{Lease, Pool};
 
 use crate::Plane;
 
@@ -18,18 +18,19 @@ pub(crate) struct Upstream {
     pub(crate) reused: bool,
     /// Its request is over, and it may carry another one.
     pub(crate) fit: bool,
-    /// The other end, for a target known by name: the name may mean another address by now.
-    pub(crate) peer: Option<SocketAddr>,
+    /// The other end, for a target known by name: the name may mean another address by now. In a box, so that idle
+    /// connections to others fit fewer cache lines.
+    pub(crate) peer: Option<Box<SocketAddr>>,
 }
 
 impl Upstream {
-    fn leads_to(&self, target: &Target) -> bool {
-        self.peer.is_none_or(|peer| target.resolved.contains(&peer))
+    fn leads_to(&self, lease: &Lease<'_>) -> bool {
+        self.peer.as_ref().is_none_or(|peer| lease.target().resolved.contains(peer))
     }
 
     /// Whether it may carry another request to this target.
-    pub(crate) fn is_usable(&self, target: &Target, ask: bool) -> bool {
-        self.leads_to(target) && !self.stream.is_stale(ask)
+    pub(crate) fn is_usable(&self, lease: &Lease<'_>, ask: bool) -> bool {
+        self.leads_to(lease) && !self.stream.is_stale(ask)
     }
 
     /// Whether the target cannot have read a byte of the current request, to be asked when it has ended the
@@ -49,7 +50,7 @@ impl<D: Dial> Plane<D> {
         fresh: bool,
         ask: bool,
     ) -> Result<Upstream, Reason> {
-        if !fresh && let Some(mut upstream) = self.idle.take(lease.target(), ask) {
+        if !fresh && let Some(mut upstream) = self.idle.take(lease, ask) {
             upstream.reused = true;
             upstream.fit = false;
             lease.cell().reused.add(1);
@@ -61,7 +62,7 @@ impl<D: Dial> Plane<D> {
             Ok(stream) => {
                 lease.cell().connects.add(1);
                 let by_name = matches!(target.address, TargetAddr::Name { .. });
-                let peer = by_name.then(|| stream.peer_addr()).flatten();
+                let peer = by_name.then(|| stream.peer_addr()).flatten().map(Box::new);
                 Ok(Upstream { stream, sent_before: 0, reused: false, fit: false, peer })
             }
             Err(error) => {

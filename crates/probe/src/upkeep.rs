@@ -21,6 +21,7 @@ pub(crate) async fn poll(registry: &Registry) {
         let pause = registry.poll().map(|at| at.saturating_sub(uptime()).max(SHORTEST_PAUSE));
         tokio::select! {
             _ = changes.changed() => {}
+            () = registry.deferred() => {}
             () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
         }
     }

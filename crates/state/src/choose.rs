@@ -77,8 +77,8 @@ struct PoolLoads<'p> {
 
 impl PoolLoads<'_> {
     fn has_room(&self, slot: Slot) -> bool {
-        let Some(target) = self.pool.targets.get(slot.0 as usize) else { return false };
-        target.max_connections.is_none_or(|max| target.live.limited.load(Relaxed) < max)
+        let Some(seat) = self.pool.seats.get(slot.0 as usize) else { return false };
+        !seat.is_limited() || seat.live.limited.load(Relaxed) < seat.most
     }
 }
 
@@ -88,12 +88,24 @@ impl Loads for PoolLoads<'_> {
     }
 
     fn in_flight(&self, slot: Slot) -> u32 {
-        self.pool.targets.get(slot.0 as usize).map_or(0, |target| target.live.in_flight())
+        self.pool.seats.get(slot.0 as usize).map_or(0, |seat| seat.live.in_flight())
+    }
+
+    fn in_flight_in_all(&self) -> u64 {
+        self.pool.live.in_flight()
     }
 
     fn latency_us(&self, slot: Slot) -> u32 {
-        self.pool.targets.get(slot.0 as usize).map_or(0, |target| target.live.latency.known_us(self.now))
+        self.pool.seats.get(slot.0 as usize).map_or(0, |seat| seat.live.latency.known_us(self.now))
     }
+}
+
+/// Where a client goes.
+enum Home {
+    /// To a target that it belongs to from now on.
+    Here(Slot),
+    /// Back to the one that it had first, if that works again.
+    Return(Slot),
 }
 
 impl Pool {
@@ -103,13 +115,19 @@ impl Pool {
             return Err(Refused::Saturated);
         }
         let chosen = match self.remembered(caller, tried) {
-            Some(slot) => Ok(slot),
-            None => self.by_algorithm(caller, tried),
+            Some(home) => Ok(home),
+            None => self.by_algorithm(caller, tried).map(Home::Here),
         };
         match chosen {
-            Ok(slot) => {
+            Ok(Home::Here(slot)) => {
                 self.remember(caller, slot);
                 Ok(Lease::begin(self, slot, caller.worker))
+            }
+            // Until it is known to work, the client's place remains where it was: that is where a retry takes it.
+            Ok(Home::Return(slot)) => {
+                let mut lease = Lease::begin(self, slot, caller.worker);
+                lease.returning = caller.client.ip();
+                Ok(lease)
             }
             Err(refused) => {
                 self.give_pool_place_back();
@@ -119,18 +137,19 @@ impl Pool {
     }
 
     /// The remembered target's slot, its place taken.
-    fn remembered(&self, caller: &Caller, tried: &Tried) -> Option<Slot> {
+    fn remembered(&self, caller: &Caller, tried: &Tried) -> Option<Home> {
         let (clients, ip) = (self.clients.as_ref()?, caller.client.ip()?);
         let entry = clients.look_up(ip, caller.now)?;
         let fail_back = self.config.affinity.as_ref().is_some_and(|affinity| affinity.fail_back);
         let first = (fail_back && entry.first != entry.target).then_some(entry.first);
-        first.into_iter().chain([entry.target]).find_map(|id| self.take_remembered(id, tried))
+        let back = first.and_then(|id| self.take_remembered(id, tried)).map(Home::Return);
+        back.or_else(|| self.take_remembered(entry.target, tried).map(Home::Here))
     }
 
     fn take_remembered(&self, id: TargetId, tried: &Tried) -> Option<Slot> {
-        let index = self.targets.iter().position(|target| target.id == id)?;
-        let slot = Slot(index as u32);
-        let usable = !self.targets[index].emergency && self.targets[index].serves_remembered();
+        let slot = *self.slots.get(&id)?;
+        let target = &self.targets[slot.0 as usize];
+        let usable = !target.emergency && target.serves_remembered();
         (usable && !tried.contains(slot) && self.take_place(slot)).then_some(slot)
     }
 
@@ -144,7 +163,7 @@ impl Pool {
     }
 
     fn by_algorithm(&self, caller: &Caller, tried: &Tried) -> Result<Slot, Refused> {
-        let ticket = self.ticket(caller);
+        let ticket = self.ticket(caller, tried);
         for (index, tier) in self.tiers.iter().enumerate() {
             if tier.is_empty() {
                 continue;
@@ -176,7 +195,7 @@ impl Pool {
         self.targets.iter().enumerate().any(untried)
     }
 
-    fn ticket(&self, caller: &Caller) -> Ticket {
+    fn ticket(&self, caller: &Caller, tried: &Tried) -> Ticket {
         let hash = match (self.config.algorithm.key(), caller.client) {
             (HashKey::ClientIp, ClientAddr::Ip(addr)) => hash_ip(addr.ip()),
             (HashKey::ClientIpPort, ClientAddr::Ip(addr)) => hash_ip_port(addr),
@@ -184,6 +203,9 @@ impl Pool {
         };
         // The count is shared by all workers; the algorithms that do not look at it need not fight for its line.
         let sequence = match self.config.algorithm {
+            // A retry takes no turn: if it did, then of two targets, one of them dead, each request would meet the dead
+            // one first. Nor does it get the turn that is next, or the dead one's neighbour would have all of them.
+            Algorithm::RoundRobin | Algorithm::LeastConnections if !tried.is_empty() => caller.random,
             Algorithm::RoundRobin | Algorithm::LeastConnections => self.live.sequence.fetch_add(1, Relaxed),
             _ => 0,
         };
@@ -192,11 +214,8 @@ impl Pool {
 
     /// Takes one of the target's places, when it has a limit.
     fn take_place(&self, slot: Slot) -> bool {
-        let target = &self.targets[slot.0 as usize];
-        match target.max_connections {
-            None => true,
-            Some(max) => take_below(&target.live.limited, max),
-        }
+        let seat = &self.seats[slot.0 as usize];
+        !seat.is_limited() || take_below(&seat.live.limited, seat.most)
     }
 
     fn take_pool_place(&self) -> bool {

@@ -1,14 +1,15 @@
 //! The right to use a target once, and the queue for it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use evenkeel_balance::{Algorithm, Slot};
-use evenkeel_base::{Reason, WorkerId};
+use evenkeel_base::{Reason, TargetId, WorkerId};
 
 use crate::cells::TargetCell;
 use crate::choose::{Caller, Refused, Tried, give_back};
-use crate::pool::Pool;
+use crate::pool::{Pool, Seat};
 use crate::registry::{Signal, uptime};
 use crate::target::Target;
 
@@ -20,17 +21,31 @@ pub struct Lease<'p> {
     worker: WorkerId,
     /// Whether a place of the target, and of the pool, was taken: a limit may differ in the next snapshot.
     counted: (bool, bool),
+    /// A client that belongs here again if this works.
+    pub(crate) returning: Option<IpAddr>,
 }
 
 impl<'p> Lease<'p> {
     pub(crate) fn begin(pool: &'p Pool, slot: Slot, worker: WorkerId) -> Self {
-        let target = &pool.targets[slot.0 as usize];
-        target.live.cell(worker).started.add(1);
-        let counted = (target.max_connections.is_some(), pool.config.limits.connections.is_some());
-        Self { pool, slot, worker, counted }
+        let seat = &pool.seats[slot.0 as usize];
+        seat.live.cell(worker).started.add(1);
+        pool.live.cell(worker).started.add(1);
+        let counted = (seat.is_limited(), pool.config.limits.connections.is_some());
+        Self { pool, slot, worker, counted, returning: None }
     }
 
-    /// Where to go.
+    #[inline]
+    fn seat(&self) -> &'p Seat {
+        &self.pool.seats[self.slot.0 as usize]
+    }
+
+    /// Whose right it is.
+    #[inline]
+    pub fn id(&self) -> TargetId {
+        self.seat().id
+    }
+
+    /// Where to go; [`Lease::id`] and [`Lease::cell`] are nearer at hand.
     #[inline]
     pub fn target(&self) -> &'p Arc<Target> {
         &self.pool.targets[self.slot.0 as usize]
@@ -44,16 +59,19 @@ impl<'p> Lease<'p> {
     /// This worker's counters for the target.
     #[inline]
     pub fn cell(&self) -> &'p TargetCell {
-        self.target().live.cell(self.worker)
+        self.seat().live.cell(self.worker)
     }
 
     /// The target did what was asked: a streak of failures ends.
     #[inline]
     pub fn succeeded(&self) {
-        let streak = &self.target().live.failures_in_a_row;
+        let streak = &self.seat().live.failures_in_a_row;
         // Read first: in the steady state nobody writes here, and the line stays shared between workers.
         if streak.load(Relaxed) != 0 {
             streak.store(0, Relaxed);
+        }
+        if let (Some(ip), Some(clients)) = (self.returning, &self.pool.clients) {
+            clients.remember(ip, self.id(), uptime());
         }
     }
 
@@ -64,10 +82,10 @@ impl<'p> Lease<'p> {
         if matches!(reason, Reason::Overloaded | Reason::LocalPortsExhausted) {
             return;
         }
-        let streak = self.target().live.failures_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+        let streak = self.seat().live.failures_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
         let limit = self.pool.config.passive.as_ref().map_or(0, |passive| passive.connect_errors);
         if limit != 0 && streak >= u32::from(limit) {
-            let signal = Signal { pool: self.pool.name().clone(), target: self.target().id, streak };
+            let signal = Signal { pool: self.pool.name().clone(), target: self.id(), streak };
             // Full means that the control side has plenty to do already; the next failure says it again.
             let _ = self.pool.live.signals.try_send(signal);
         }
@@ -95,17 +113,17 @@ impl<'p> Lease<'p> {
     #[inline]
     fn learn(&self, latency_us: u64) {
         if self.pool.config.algorithm == Algorithm::PeakEwma {
-            self.target().live.latency.learn(latency_us, uptime());
+            self.seat().live.latency.learn(latency_us, uptime());
         }
     }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let target = self.target();
         self.cell().ended.add(1);
+        self.pool.live.cell(self.worker).ended.add(1);
         if self.counted.0 {
-            give_back(&target.live.limited);
+            give_back(&self.seat().live.limited);
         }
         if self.counted.1 {
             give_back(&self.pool.live.limited);
@@ -158,12 +176,12 @@ impl Pool {
     }
 
     fn has_limits(&self) -> bool {
-        self.config.limits.connections.is_some() || self.targets.iter().any(|t| t.max_connections.is_some())
+        self.config.limits.connections.is_some() || self.seats.iter().any(Seat::is_limited)
     }
 
     /// Whether one more retry fits the pool's budget.
     pub fn admits_retry(&self, now: std::time::Duration) -> bool {
-        let requests = self.targets.iter().map(|target| target.live.first_tries()).sum();
+        let requests = self.seats.iter().map(|seat| seat.live.first_tries()).sum();
         self.live.admits_retry(requests, now)
     }
 }

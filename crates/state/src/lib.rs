@@ -21,6 +21,8 @@ mod snapshot;
 mod target;
 #[cfg(test)]
 mod tests;
+mod throttle;
+mod transitions;
 mod worker;
 
 pub use access_log::{LineWriter, LogBatch, LogLines};

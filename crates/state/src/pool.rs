@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use evenkeel_balance::Table;
-use evenkeel_base::{PoolName, TargetId};
+use evenkeel_balance::{Slot, Table};
+use evenkeel_base::{IdMap, PoolName, TargetId, WorkerId};
 use evenkeel_health::RetryBudget;
 use tokio::sync::{Notify, mpsc};
 
-use crate::cells::Padded;
+use crate::cells::{Padded, PoolCell};
 use crate::clients::ClientTables;
 use crate::registry::Signal;
-use crate::target::{Standing, Target};
+use crate::target::{Standing, Target, TargetLive};
 
 /// A pool, fixed for the life of a snapshot.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub struct Pool {
     pub config: Arc<evenkeel_config::Pool>,
     /// Every member in the order of the file; the emergency target, if any, is the last.
     pub targets: Vec<Arc<Target>>,
+    /// The same members in the same order: what every request asks of them.
+    pub(crate) seats: Box<[Seat]>,
+    /// Where each member is, when the pool has affinity.
+    pub(crate) slots: IdMap<TargetId, Slot>,
     /// Counts that outlive the snapshot.
     pub live: Arc<PoolLive>,
     /// Where each client was sent, when the pool has affinity.
@@ -29,6 +33,30 @@ pub struct Pool {
     pub(crate) version: u64,
     /// See [`Target::tier`].
     pub(crate) tiers: [Table; TIERS],
+}
+
+/// What every request asks of a target. Seats lie side by side, so that one of thousands costs a request a cache line
+/// shared with its neighbours rather than those of the whole [`Target`].
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) live: Arc<TargetLive>,
+    pub(crate) id: TargetId,
+    /// Leases at once; [`Seat::UNLIMITED`] is any number.
+    pub(crate) most: u32,
+}
+
+impl Seat {
+    pub(crate) const UNLIMITED: u32 = u32::MAX;
+
+    pub(crate) fn of(target: &Target) -> Self {
+        let most = target.max_connections.unwrap_or(Self::UNLIMITED);
+        Self { live: Arc::clone(&target.live), id: target.id, most }
+    }
+
+    #[inline]
+    pub(crate) fn is_limited(&self) -> bool {
+        self.most != Self::UNLIMITED
+    }
 }
 
 /// Tried in this order: the available targets, the emergency target, the ejected ones (their verdict is only a
@@ -82,13 +110,14 @@ pub struct PoolLive {
     pub(crate) version: AtomicU64,
     pub(crate) signals: mpsc::Sender<Signal>,
     budget: Mutex<RetryBudget>,
+    cells: Box<[Padded<PoolCell>]>,
 }
 
 /// Retries that are always allowed, so that a pool with little traffic can still fail over.
 const FREE_RETRIES_PER_SECOND: u32 = 3;
 
 impl PoolLive {
-    pub(crate) fn new(signals: mpsc::Sender<Signal>, budget_percent: u8) -> Self {
+    pub(crate) fn new(workers: usize, signals: mpsc::Sender<Signal>, budget_percent: u8) -> Self {
         Self {
             sequence: Padded::default(),
             limited: Padded::default(),
@@ -98,7 +127,24 @@ impl PoolLive {
             version: AtomicU64::new(0),
             signals,
             budget: Mutex::new(RetryBudget::new(budget_percent, FREE_RETRIES_PER_SECOND)),
+            cells: (0..workers).map(|_| Padded::default()).collect(),
         }
+    }
+
+    /// The cell that this worker writes.
+    #[inline]
+    pub(crate) fn cell(&self, worker: WorkerId) -> &PoolCell {
+        &self.cells[usize::from(worker.0)]
+    }
+
+    /// Leases held now, on all targets.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let of = |cell: &Padded<PoolCell>| {
+            // In this order, so that a lease that ends in between does not count as less than none.
+            let ended = cell.ended.read();
+            cell.started.read().saturating_sub(ended)
+        };
+        self.cells.iter().map(of).sum()
     }
 
     /// Says that this version of the pool is published: whoever waits by an older one looks it up again.

@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use evenkeel_base::{ListenerName, PoolName, Reason, SplitMix64, TargetAddr, TargetId, Weight};
+use evenkeel_base::{IdMap, ListenerName, PoolName, Reason, SplitMix64, TargetAddr, TargetId, Weight};
 use evenkeel_config::{Change, Config};
-use evenkeel_health::{Outcome, PoolHealth, State, Transition};
-use tokio::sync::{mpsc, watch};
+use evenkeel_health::{Outcome, PoolHealth};
+use evenkeel_route::RouteTable;
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::clients::ClientTables;
 use crate::connections::Connections;
@@ -20,7 +21,9 @@ use crate::events::{EventKind, Events};
 use crate::pool::{Pool, PoolLive};
 use crate::registry_build::{build_snapshot, health_policy};
 use crate::snapshot::{ListenerLive, Published, Snapshot};
-use crate::target::{Duty, Standing, TargetLive};
+use crate::target::{Duty, TargetLive};
+use crate::throttle::Throttle;
+use crate::transitions::Pending;
 
 /// Time since the process started; the clock of every brain.
 pub fn uptime() -> Duration {
@@ -105,6 +108,7 @@ pub struct Registry {
     connections: Arc<Connections>,
     changes: watch::Sender<u64>,
     signals: Mutex<Option<mpsc::Receiver<Signal>>>,
+    deferred: Notify,
     inner: Mutex<Inner>,
 }
 
@@ -120,6 +124,9 @@ pub(crate) struct Inner {
     pub(crate) last_target: u32,
     pub(crate) random: SplitMix64,
     pub(crate) signals: mpsc::Sender<Signal>,
+    pub(crate) throttle: Throttle,
+    /// By listener: what was compiled last.
+    pub(crate) tables: HashMap<ListenerName, (Arc<evenkeel_config::Listener>, Arc<RouteTable>)>,
 }
 
 #[derive(Debug)]
@@ -130,6 +137,10 @@ pub(crate) struct PoolState {
     pub(crate) members: BTreeMap<TargetAddr, Member>,
     pub(crate) emergency: Option<(TargetAddr, Member)>,
     pub(crate) health: PoolHealth<TargetId>,
+    /// What outlives snapshots of the regular members.
+    pub(crate) lives: IdMap<TargetId, Arc<TargetLive>>,
+    /// What has changed since the last snapshot.
+    pub(crate) pending: Pending,
     /// What was published last; reused as long as nothing of the pool changed.
     pub(crate) built: Option<Arc<Pool>>,
 }
@@ -156,6 +167,8 @@ impl Registry {
             last_target: 0,
             random: SplitMix64::new(seed),
             signals,
+            throttle: Throttle::default(),
+            tables: HashMap::new(),
         };
         inner.adopt(config, uptime());
         let published = Published::new(build_snapshot(&mut inner));
@@ -165,6 +178,7 @@ impl Registry {
             connections: Arc::new(Connections::new(workers)),
             changes: watch::channel(0).0,
             signals: Mutex::new(Some(received)),
+            deferred: Notify::new(),
             inner: Mutex::new(inner),
         }
     }
@@ -202,12 +216,12 @@ impl Registry {
     /// Adopts a whole configuration in one swap and tells what changed. Targets that stay keep their counters,
     /// their verdicts, and what an operator wanted of them.
     pub fn apply(&self, config: Config) -> Vec<Change> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_settled();
         let changes = evenkeel_config::diff(&inner.config, &config);
-        let before = standings(&self.snapshot());
+        let before = self.snapshot();
         inner.adopt(Arc::new(config), uptime());
         self.publish(&mut inner);
-        self.tell_membership(&before);
+        self.tell_changes(&before, Reason::WeightChanged);
         let lines = changes.iter().map(ToString::to_string).collect();
         self.events.emit(EventKind::Config { lines, adopted: true }, Reason::Finished);
         changes
@@ -220,7 +234,7 @@ impl Registry {
 
     /// Adds a target to a pool.
     pub fn add_target(&self, pool: &str, target: evenkeel_config::Target) -> Result<TargetId, RegistryError> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_settled();
         let address = target.address.clone();
         let next = edit_pool(&inner.config, pool, |p| {
             if p.targets.iter().any(|t| t.address == target.address) {
@@ -239,7 +253,7 @@ impl Registry {
 
     /// Removes a target. Leases that are held go on; nothing new goes there.
     pub fn remove_target(&self, pool: &str, address: &TargetAddr) -> Result<(), RegistryError> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_settled();
         let next = edit_pool(&inner.config, pool, |p| {
             let index = position(p, address)?;
             p.targets.remove(index);
@@ -256,7 +270,7 @@ impl Registry {
         address: &TargetAddr,
         edit: TargetEdit,
     ) -> Result<(), RegistryError> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_settled();
         let next = edit_pool(&inner.config, pool, |p| {
             let index = position(p, address)?;
             let target = &mut p.targets[index];
@@ -277,38 +291,49 @@ impl Registry {
 
     /// Takes a probe's verdict, or what the planes saw.
     pub fn handle(&self, pool: &str, target: TargetId, outcome: Outcome) {
+        self.handle_all(pool, [(target, outcome)]);
+    }
+
+    /// The same for several targets of a pool.
+    pub fn handle_all(&self, pool: &str, outcomes: impl IntoIterator<Item = (TargetId, Outcome)>) {
         let mut inner = self.lock();
         let Some(state) = inner.pools.get_mut(pool) else { return };
-        if let Some(transition) = state.health.handle(target, outcome, uptime()) {
-            state.settle(&transition);
-            self.publish_transitions(&mut inner, pool, vec![transition]);
+        let now = uptime();
+        for (target, outcome) in outcomes {
+            if let Some(transition) = state.health.handle(target, outcome, now) {
+                state.note(transition);
+            }
+        }
+        if self.flush_when_due(&mut inner, now).is_some() {
+            self.deferred.notify_one();
         }
     }
 
-    /// Lets time pass: ejections end. Returns when to call again, at the latest.
+    /// Lets time pass: ejections end, and what had to wait is published. Returns when to call again, at the latest,
+    /// unless [`Registry::deferred`] says so earlier.
     pub fn poll(&self) -> Option<Duration> {
         let mut inner = self.lock();
         let now = uptime();
-        let names: Vec<PoolName> = inner.pools.keys().cloned().collect();
-        for name in names {
-            let Some(state) = inner.pools.get_mut(&name) else { continue };
+        for state in inner.pools.values_mut() {
             let transitions = state.health.poll(now);
-            if transitions.is_empty() {
-                continue;
-            }
-            transitions.iter().for_each(|transition| state.settle(transition));
-            self.publish_transitions(&mut inner, name.as_str(), transitions);
+            transitions.into_iter().for_each(|transition| state.note(transition));
         }
-        inner.pools.values().filter_map(|state| state.health.next_deadline()).min()
+        let publication = self.flush_when_due(&mut inner, now);
+        inner.pools.values().filter_map(|state| state.health.next_deadline()).chain(publication).min()
+    }
+
+    /// Waits until something has changed that [`Registry::poll`] is to publish a little later.
+    pub async fn deferred(&self) {
+        self.deferred.notified().await;
     }
 
     /// Takes the answer for a name that targets are known by. An empty answer marks them unresolved.
     pub fn resolved(&self, host: &str, addresses: Vec<IpAddr>) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_settled();
         if inner.addresses.get(host).is_some_and(|known| **known == *addresses) {
             return;
         }
-        let before = standings(&self.snapshot());
+        let before = self.snapshot();
         inner.addresses.insert(Arc::from(host), Arc::from(addresses));
         let concerns =
             |address: &TargetAddr| matches!(address, TargetAddr::Name { host: h, .. } if **h == *host);
@@ -319,7 +344,7 @@ impl Registry {
             }
         }
         self.publish(&mut inner);
-        self.tell_standings(&before, Reason::Resolved);
+        self.tell_changes(&before, Reason::Resolved);
     }
 
     /// What the name resolved to last.
@@ -332,78 +357,34 @@ impl Registry {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn adopt_runtime(&self, inner: &mut Inner, config: Config) {
-        let before = standings(&self.snapshot());
-        inner.adopt(Arc::new(config), uptime());
-        self.publish(inner);
-        self.tell_membership(&before);
+    /// As if publishing had taken so long.
+    #[cfg(test)]
+    pub(crate) fn spend(&self, time: Duration) {
+        self.lock().throttle.spent(time, uptime());
     }
 
-    fn publish(&self, inner: &mut Inner) {
+    fn adopt_runtime(&self, inner: &mut Inner, config: Config) {
+        let before = self.snapshot();
+        inner.adopt(Arc::new(config), uptime());
+        self.publish(inner);
+        self.tell_changes(&before, Reason::WeightChanged);
+    }
+
+    /// Locks for a change that is told by what is published before and after it: so what is pending goes first.
+    fn lock_settled(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        self.flush(&mut inner);
+        inner
+    }
+
+    pub(crate) fn publish(&self, inner: &mut Inner) {
+        let begun = Instant::now();
         let snapshot = build_snapshot(inner);
         let generation = snapshot.generation;
         self.published.swap(snapshot);
         self.changes.send_replace(generation);
+        inner.throttle.spent(begun.elapsed(), uptime());
     }
-
-    fn publish_transitions(&self, inner: &mut Inner, pool: &str, transitions: Vec<Transition<TargetId>>) {
-        let before = standings(&self.snapshot());
-        if let Some(state) = inner.pools.get_mut(pool) {
-            state.built = None;
-        }
-        self.publish(inner);
-        let after = standings(&self.snapshot());
-        for transition in transitions {
-            let Some((key, to)) = after.iter().find(|(_, seen)| seen.0 == transition.key) else { continue };
-            // The first verdict changes no standing, yet it is one: tell it.
-            let first = matches!(transition.from, State::Unknown);
-            let from = if first { Some("unknown") } else { before.get(key).map(|seen| seen.1.as_str()) };
-            self.tell(key, from, Some(to.1.as_str()), transition.reason);
-        }
-    }
-
-    fn tell_membership(&self, before: &Standings) {
-        let after = standings(&self.snapshot());
-        for (key, seen) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
-            self.tell(key, Some(seen.1.as_str()), None, Reason::Removed);
-        }
-        for (key, seen) in after.iter().filter(|(key, _)| !before.contains_key(*key)) {
-            self.tell(key, None, Some(seen.1.as_str()), Reason::Added);
-        }
-        self.tell_standings(before, Reason::WeightChanged);
-    }
-
-    fn tell_standings(&self, before: &Standings, otherwise: Reason) {
-        for (key, seen) in &standings(&self.snapshot()) {
-            let Some(old) = before.get(key) else { continue };
-            if old.1 == seen.1 {
-                continue;
-            }
-            let reason = seen.1.reason().unwrap_or(match old.1 {
-                Standing::Disabled | Standing::Draining => Reason::Enabled,
-                Standing::Unresolved => Reason::Resolved,
-                _ => otherwise,
-            });
-            self.tell(key, Some(old.1.as_str()), Some(seen.1.as_str()), reason);
-        }
-    }
-
-    fn tell(&self, key: &StandingKey, from: Option<&'static str>, to: Option<&'static str>, reason: Reason) {
-        let (pool, target) = key.clone();
-        self.events.emit(EventKind::Target { pool, target, from, to }, reason);
-    }
-}
-
-type StandingKey = (PoolName, TargetAddr);
-type Standings = BTreeMap<StandingKey, (TargetId, Standing)>;
-
-fn standings(snapshot: &Snapshot) -> Standings {
-    let members = |pool: &Arc<Pool>| {
-        let name = pool.name().clone();
-        let seen = pool.targets.iter().filter(|t| !t.emergency);
-        seen.map(move |t| ((name.clone(), t.address.clone()), (t.id, t.standing()))).collect::<Vec<_>>()
-    };
-    snapshot.pools.values().flat_map(members).collect()
 }
 
 fn position(pool: &evenkeel_config::Pool, address: &TargetAddr) -> Result<usize, RegistryError> {
@@ -420,18 +401,6 @@ fn edit_pool(
     let found = next.pools.iter_mut().find(|p| p.name.as_str() == pool);
     edit(Arc::make_mut(found.ok_or_else(|| RegistryError::NoPool(pool.to_owned()))?))?;
     Ok(next)
-}
-
-impl PoolState {
-    /// After an ejection the streak starts anew: the failures that led to it are paid for.
-    fn settle(&self, transition: &Transition<TargetId>) {
-        if transition.to.is_available() {
-            let member = self.members.values().find(|member| member.id == transition.key);
-            if let Some(member) = member {
-                member.live.failures_in_a_row.store(0, std::sync::atomic::Ordering::Relaxed);
-            }
-        }
-    }
 }
 
 impl Inner {
@@ -473,11 +442,13 @@ impl Inner {
     fn new_pool(&self, config: &evenkeel_config::Pool) -> PoolState {
         PoolState {
             config: Arc::new(config.clone()),
-            live: Arc::new(PoolLive::new(self.signals.clone(), config.retry.budget_percent)),
+            live: Arc::new(PoolLive::new(self.workers, self.signals.clone(), config.retry.budget_percent)),
             clients: None,
             members: BTreeMap::new(),
             emergency: None,
             health: PoolHealth::new(health_policy(config)),
+            lives: IdMap::default(),
+            pending: Pending::new(),
             built: None,
         }
     }
@@ -488,12 +459,14 @@ impl Inner {
             let member = old.remove(&target.address).unwrap_or_else(|| {
                 let member = self.new_member();
                 state.health.insert(member.id, now);
+                state.lives.insert(member.id, Arc::clone(&member.live));
                 member
             });
             state.members.insert(target.address.clone(), member);
         }
         for gone in old.values() {
             state.health.remove(gone.id);
+            state.lives.remove(&gone.id);
             if let Some(clients) = &state.clients {
                 clients.remove_target(gone.id);
             }

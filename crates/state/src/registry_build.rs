@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use evenkeel_balance::{Algorithm, Candidate, Table, build, hash_target};
-use evenkeel_base::{PoolName, TargetAddr, Weight};
+use evenkeel_balance::{Algorithm, Candidate, Slot, Table, build, hash_target};
+use evenkeel_base::{IdMap, PoolName, TargetAddr, Weight};
 use evenkeel_config::Action;
 use evenkeel_health::{PassivePolicy, Policy, ProbePolicy, State};
 use evenkeel_route::RouteTable;
 
-use crate::pool::{Pool, TIERS};
+use crate::pool::{Pool, Seat, TIERS};
 use crate::registry::{Inner, Member, PoolState};
 use crate::snapshot::{ListenerView, RouteAction, Snapshot};
 use crate::target::Target;
@@ -34,20 +34,30 @@ pub(crate) fn build_snapshot(inner: &mut Inner) -> Snapshot {
         state.built = Some(Arc::clone(&built));
         pools.insert(name.clone(), built);
     }
-    let listeners = inner.config.listeners.iter().filter_map(|config| {
-        let live = inner.listeners.get(&config.name)?;
-        Some((config.name.clone(), Arc::new(build_listener(config, live, &pools))))
-    });
-    let listeners = listeners.collect();
+    let mut old_tables = std::mem::take(&mut inner.tables);
+    let mut listeners = HashMap::with_capacity(inner.config.listeners.len());
+    for config in &inner.config.listeners {
+        let Some(live) = inner.listeners.get(&config.name) else { continue };
+        // A table of thousands of routes is not compiled anew because a target changed.
+        let old = old_tables.remove(&config.name).filter(|(of, _)| Arc::ptr_eq(of, config) || of == config);
+        let table = old.map_or_else(|| Arc::new(build_table(config)), |(_, table)| table);
+        inner.tables.insert(config.name.clone(), (Arc::clone(config), Arc::clone(&table)));
+        listeners.insert(config.name.clone(), Arc::new(build_listener(config, live, table, &pools)));
+    }
     Snapshot { generation: inner.generation, config: Arc::clone(&inner.config), listeners, pools }
+}
+
+fn build_table(config: &evenkeel_config::Listener) -> RouteTable {
+    let whens: Vec<_> = config.routes.iter().map(|route| route.when.clone()).collect();
+    RouteTable::build(&whens)
 }
 
 fn build_listener(
     config: &Arc<evenkeel_config::Listener>,
     live: &Arc<crate::snapshot::ListenerLive>,
+    table: Arc<RouteTable>,
     pools: &HashMap<PoolName, Arc<Pool>>,
 ) -> ListenerView {
-    let whens: Vec<_> = config.routes.iter().map(|route| route.when.clone()).collect();
     let actions = config.routes.iter().map(|route| match &route.action {
         // The check has seen that the pool exists; were it gone, the route answers that nothing is there.
         Action::Pool(name) => match pools.get(name) {
@@ -60,7 +70,7 @@ fn build_listener(
     ListenerView {
         config: Arc::clone(config),
         live: Arc::clone(live),
-        table: Arc::new(RouteTable::build(&whens)),
+        table,
         actions: actions.collect(),
         default: config.pool.as_ref().and_then(|name| pools.get(name)).cloned(),
     }
@@ -83,8 +93,11 @@ fn build_pool(state: &PoolState, resolve: impl Fn(&TargetAddr) -> Vec<SocketAddr
         targets.push(Arc::new(build_target(&config, member, State::Up, resolve(address), true)));
     }
     let tiers = build_tiers(state.config.algorithm, state.config.fail_open, &targets);
+    let slots = (0..).map(Slot).zip(&targets).map(|(slot, target)| (target.id, slot));
     Pool {
         config: Arc::clone(&state.config),
+        slots: if state.clients.is_some() { slots.collect() } else { IdMap::default() },
+        seats: targets.iter().map(|target| Seat::of(target)).collect(),
         targets,
         live: Arc::clone(&state.live),
         clients: state.clients.clone(),

@@ -149,6 +149,18 @@ impl TargetLive {
         Totals::of(self.cells.iter().map(|cell| &cell.0))
     }
 
+    /// Answers by class, and tries without one: what a target is judged by, over all workers.
+    pub fn answers(&self) -> ([u64; 5], u64) {
+        let mut sum = ([0; 5], 0);
+        for cell in &self.cells {
+            for (total, answers) in sum.0.iter_mut().zip(&cell.answers) {
+                *total += answers.read();
+            }
+            sum.1 += cell.failures.read();
+        }
+        sum
+    }
+
     /// Leases taken so far, less those that were given up and taken elsewhere: retries must not enlarge the budget
     /// that they are paid from.
     pub fn first_tries(&self) -> u64 {

@@ -79,6 +79,27 @@ fn equal_weights_alternate_exactly_over_all_workers() {
 }
 
 #[test]
+fn a_retry_takes_nobodys_turn_and_burdens_no_single_neighbour() {
+    let registry = registry(THREE);
+    let snapshot = registry.snapshot();
+    let mut random = evenkeel_base::SplitMix64::new(1);
+    let (mut first, mut served) = ([0; 4], [0; 4]);
+    for _ in 0..3_000 {
+        let caller = Caller { random: random.next_u64(), ..caller(0, "9.9.9.9:1") };
+        let mut tried = Tried::default();
+        let mut lease = leased(pool(&snapshot), &caller, &tried).unwrap();
+        first[usize::from(port(&lease))] += 1;
+        if port(&lease) == 1 {
+            tried.add(lease.slot());
+            lease = leased(pool(&snapshot), &caller, &tried).unwrap();
+        }
+        served[usize::from(port(&lease))] += 1;
+    }
+    assert_eq!(first, [0, 1_000, 1_000, 1_000]);
+    assert!(served[1] == 0 && served[2] > 1_250 && served[3] > 1_250, "{served:?}");
+}
+
+#[test]
 fn a_tried_target_is_not_chosen_again_and_none_left_says_so() {
     let registry = registry(THREE);
     let snapshot = registry.snapshot();
@@ -175,6 +196,29 @@ fn a_client_returns_to_its_target_fails_over_and_is_remembered_there() {
 }
 
 #[test]
+fn a_client_on_its_way_back_keeps_its_place_until_the_first_target_has_answered() {
+    let registry = registry(&format!("{THREE}\naffinity = {{ by = \"client-ip\", fail_back = true }}"));
+    let snapshot = registry.snapshot();
+    let (pool, me) = (pool(&snapshot), caller(0, "9.9.9.9:1"));
+    let first = leased(pool, &me, &Tried::default()).unwrap();
+    let mut tried = Tried::default();
+    tried.add(first.slot());
+    let second = port(&leased(pool, &me, &tried).unwrap());
+    // Nobody has noticed yet that the first one is dead: each request tries it, and goes on to the same other one.
+    for random in 0..20 {
+        let me = Caller { random, ..me };
+        let back = leased(pool, &me, &Tried::default()).unwrap();
+        assert_eq!(back.id(), first.id());
+        back.failed(Reason::ConnectRefused);
+        assert_eq!(port(&leased(pool, &me, &tried).unwrap()), second);
+    }
+    let back = leased(pool, &me, &Tried::default()).unwrap();
+    back.answered(200, 1);
+    let remembered = pool.clients.as_ref().unwrap().recent(1);
+    assert_eq!(remembered[0].entry.target, first.id(), "it works again");
+}
+
+#[test]
 fn fail_back_returns_to_the_first_target() {
     let registry = registry(&format!("{THREE}\naffinity = {{ by = \"client-ip\", fail_back = true }}"));
     let first = port(&lease(pool(&registry.snapshot()), "9.9.9.9:1").unwrap());
@@ -247,6 +291,50 @@ fn a_reload_keeps_counters_verdicts_duties_and_identities() {
     assert_eq!(pool(&after).targets[2].standing(), Standing::Disabled);
     let started: u64 = pool(&after).targets.iter().map(|target| target.live.totals().started).sum();
     assert_eq!(started, 1);
+}
+
+#[test]
+fn many_verdicts_at_once_are_published_in_bundles_and_each_is_told_once() {
+    const TARGETS: usize = 800;
+    let all: Vec<_> = (0..TARGETS).map(|n| format!("\"10.0.{}.{}:1\"", n / 250, n % 250)).collect();
+    let text = format!("targets = [{}]\nhealth = {{ check = \"tcp\", fall = 1 }}", all.join(", "));
+    let registry = registry(&text);
+    let before = registry.snapshot();
+    let outcome = Outcome::ProbeFailed(Reason::ProbeRefused);
+    pool(&before).targets.iter().for_each(|target| registry.handle("app", target.id, outcome));
+    // Whether the last ones had to wait depends on how fast this machine is.
+    while let Some(due) = registry.poll() {
+        std::thread::sleep(due.saturating_sub(crate::uptime()));
+    }
+    assert_eq!(pool(&registry.snapshot()).available(), 0);
+    let published = registry.snapshot().generation - before.generation;
+    assert!(published < TARGETS as u64 / 2, "{published} snapshots");
+    let told: std::collections::HashSet<_> = registry
+        .events()
+        .recent()
+        .into_iter()
+        .map(|e| e.kind)
+        .map(|kind| match kind {
+            crate::EventKind::Target { target, from: Some("unknown"), to: Some("down"), .. } => target,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!((told.len(), registry.events().count()), (TARGETS, TARGETS as u64));
+}
+
+#[test]
+fn a_change_by_hand_publishes_and_tells_what_was_pending_first() {
+    let registry = registry(&format!("{THREE}\nhealth = {{ check = \"tcp\", fall = 1 }}"));
+    // So much has been published that nothing may be for a while.
+    registry.spend(std::time::Duration::from_secs(60));
+    let before = registry.snapshot();
+    registry.handle("app", id(&before, 2), Outcome::ProbeFailed(Reason::ProbeRefused));
+    assert_eq!(registry.snapshot().generation, before.generation);
+    assert!(registry.poll().is_some_and(|due| due > crate::uptime()));
+    registry.remove_target("app", &addr("10.0.0.1:3")).unwrap();
+    assert_eq!(pool(&registry.snapshot()).targets[1].standing(), Standing::Down(Reason::ProbeRefused));
+    let told: Vec<_> = registry.events().recent().into_iter().map(|event| event.reason).collect();
+    assert_eq!(told, [Reason::ProbeRefused, Reason::Removed]);
 }
 
 #[test]

@@ -131,7 +131,7 @@ async fn carry<D: Dial>(
     client: &mut Stream,
     target: &mut Stream,
 ) -> RelayEnd {
-    open.live.set_target(Some(lease.target().id));
+    open.live.set_target(Some(lease.id()));
     let up = Direction::new(&plane.buffers, plane.buffers.buffer(), None, true);
     let down = Direction::new(&plane.buffers, plane.buffers.buffer(), None, true);
     let listener = open.cell();

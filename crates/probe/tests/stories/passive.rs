@@ -51,6 +51,22 @@ async fn a_share_of_server_errors_ejects() {
 }
 
 #[tokio::test]
+async fn of_thousands_of_targets_each_one_is_looked_at() {
+    let address = |n: usize| format!("10.0.{}.{}:1", n / 250, n % 250 + 1);
+    let all: Vec<_> = (0..6_000).map(|n| format!("\"{}\"", address(n))).collect();
+    let passive = "[pool.POOL.passive]\nmin_requests = 10\nhttp_5xx_percent = 50";
+    let mut world = World::new(&[("p", format!("targets = [{}]\n{passive}", all.join(", ")))]);
+    // Three turns, and one more to be sure: what was before is not counted.
+    tokio::time::sleep(evenkeel_probe::SAMPLE_EVERY * 4).await;
+    for bad in [0, 2_501, 5_999] {
+        let snapshot = world.registry.snapshot();
+        let live = &snapshot.pools["p"].targets[bad].live;
+        live.cell(WorkerId(0)).answers[4].add(20);
+        assert_eq!(world.until("p", "ejected").await, (address(bad), Reason::ErrorShare));
+    }
+}
+
+#[tokio::test]
 async fn f05_requests_that_get_no_answer_in_time_count_as_server_errors() {
     let mut world =
         World::new(&[("p", pool("min_requests = 10\nhttp_5xx_percent = 50\nconnect_errors = 0"))]);
