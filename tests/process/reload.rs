@@ -213,6 +213,13 @@ fn a_watched_include_may_come_later_than_the_process() {
     wait("again");
     std::fs::write(conf.join("c.toml"), pool("another")).unwrap();
     wait("another");
+    // Nor is one that was removed and made again at once, though it may have the same inode.
+    std::fs::remove_dir_all(&conf).unwrap();
+    std::fs::create_dir(&conf).unwrap();
+    std::fs::write(conf.join("d.toml"), pool("fourth")).unwrap();
+    wait("fourth");
+    std::fs::write(conf.join("e.toml"), pool("fifth")).unwrap();
+    wait("fifth");
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub async fn resolve_once(registry: Arc<Registry>, within: Duration) {
     let mut watch = watch::Watch::new(&registry);
     // What has not come in time comes to nobody: `run` asks again.
     let _ = timeout(within, watch.ask_all_once()).await;
+    registry.settle();
 }
 
 /// Keeps the registry's addresses true, until it is dropped; look-ups under way end with it.

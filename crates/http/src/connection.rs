@@ -26,6 +26,8 @@ pub(crate) struct Connection<D> {
     drain: Watch,
     /// It has heard of the drain, and waits for one more request.
     hurried: bool,
+    /// A defect of ours has cost its request; the apology is the last thing that is tried.
+    failed: bool,
 }
 
 /// How long a draining connection waits for one more request. A client that uses its connection more seldom opens
@@ -53,11 +55,16 @@ pub(crate) enum Work {
 impl<D: Dial + 'static> Connection<D> {
     pub(crate) fn new(plane: Rc<Plane<D>>, admitted: Admitted, stream: Stream, drain: DrainSignal) -> Self {
         let client = Client::new(stream, plane.buffers.buffer(), admitted.view.config.http.header_timeout);
-        Self { plane, admitted, client, drain: drain.watch(), hurried: false }
+        Self { plane, admitted, client, drain: drain.watch(), hurried: false, failed: false }
     }
 
     pub(crate) fn plane(&self) -> Rc<Plane<D>> {
         Rc::clone(&self.plane)
+    }
+
+    /// What is left to do after a panic: an apology, but not for one that failed itself.
+    pub(crate) fn recover(&mut self) -> Option<Work> {
+        (!std::mem::replace(&mut self.failed, true)).then_some(Work::Apology)
     }
 
     /// Ends it, and says why.

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use evenkeel_base::Reason;
 use evenkeel_net::{Dial, Direct};
 
 use crate::connection::{Connection, Work};
@@ -40,19 +41,20 @@ impl<D: Dial + 'static> Future for Serving<D> {
                 Self::Idle(None) => return Poll::Ready(()),
                 Self::Idle(Some(connection)) => match ready!(connection.poll_wait(cx)) {
                     Ok(()) => serving.begin(Work::Request),
-                    Err(reason) => serving.take().into_iter().for_each(|connection| connection.end(reason)),
+                    Err(reason) => serving.end(reason),
                 },
                 Self::Busy(slot) => {
                     // A defect of ours that panics costs this request, and nothing else.
-                    let Ok(polled) = catch_unwind(AssertUnwindSafe(|| slot.poll(cx))) else {
-                        serving.begin(Work::Apology);
-                        continue;
+                    let polled = catch_unwind(AssertUnwindSafe(|| slot.poll(cx)));
+                    let next = match polled {
+                        Ok(polled) => Some(ready!(polled)),
+                        Err(_) => None,
                     };
-                    let next = ready!(polled);
-                    let connection = serving.take();
+                    *serving = Self::Idle(serving.take());
                     match next {
-                        Ok(()) => *serving = Self::Idle(connection),
-                        Err(reason) => connection.into_iter().for_each(|connection| connection.end(reason)),
+                        Some(Ok(())) => {}
+                        Some(Err(reason)) => serving.end(reason),
+                        None => serving.recover(),
                     }
                 }
             }
@@ -69,6 +71,21 @@ impl<D: Dial + 'static> Serving<D> {
                 let connection = slot.end()?;
                 connection.plane().slots.give_back(slot);
                 Some(connection)
+            }
+        }
+    }
+
+    fn end(&mut self, reason: Reason) {
+        if let Some(connection) = self.take() {
+            connection.end(reason);
+        }
+    }
+
+    fn recover(&mut self) {
+        if let Self::Idle(Some(connection)) = self {
+            match connection.recover() {
+                Some(work) => self.begin(work),
+                None => self.end(Reason::Internal),
             }
         }
     }

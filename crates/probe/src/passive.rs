@@ -8,11 +8,13 @@ use evenkeel_health::Outcome;
 use evenkeel_state::{Pool, Registry, Snapshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often the planes' counters are read: a share of errors is found within a blink, at the price of adding
-/// up six numbers per target and worker four times a second.
+/// How often the planes' counters are read: a share of errors is found soon, at the price of adding up six numbers per
+/// target and worker four times a second.
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
-/// Targets looked at each time, about. Where there are more, they take turns: 10,000 are each looked at once a second.
+/// Of more targets than so many, each is looked at every second or fourth time only.
 const AT_ONCE: usize = 2_500;
+/// But at least once a second.
+const MOST_TURNS: usize = 4;
 
 /// Feeds the planes' signals to the registry.
 pub(crate) async fn take_signals(registry: &Registry) {
@@ -72,12 +74,15 @@ impl Sampler {
                 pools.iter().flat_map(|pool| &pool.targets).map(|target| target.id).collect();
             self.last.retain(|id, _| ids.contains(id));
         }
-        let turns = pools.iter().map(|pool| pool.targets.len()).sum::<usize>().div_ceil(AT_ONCE).max(1);
+        let targets = pools.iter().map(|pool| pool.targets.len()).sum::<usize>();
+        let turns = targets.div_ceil(AT_ONCE).clamp(1, MOST_TURNS);
         self.ticks += 1;
-        let turn = self.ticks % turns;
+        // Counted over all pools, so that many small ones are not all looked at in the same turn.
+        let mut first = self.ticks % turns;
         let mut outcomes = Vec::new();
         for pool in pools {
-            let targets = pool.targets.iter().skip(turn).step_by(turns).filter(|target| !target.emergency);
+            let targets = pool.targets.iter().skip(first).step_by(turns).filter(|target| !target.emergency);
+            first = (first + turns - pool.targets.len() % turns) % turns;
             let of_pool = targets.filter_map(|target| {
                 let now = Counts::of(target.live.answers());
                 let last = self.last.insert(target.id, now);

@@ -139,8 +139,10 @@ pub(crate) struct PoolState {
     pub(crate) health: PoolHealth<TargetId>,
     /// What outlives snapshots of the regular members.
     pub(crate) lives: IdMap<TargetId, Arc<TargetLive>>,
-    /// What has changed since the last snapshot.
+    /// What its health has changed since the last snapshot.
     pub(crate) pending: Pending,
+    /// Whether a member has other addresses since then.
+    pub(crate) moved: bool,
     /// What was published last; reused as long as nothing of the pool changed.
     pub(crate) built: Option<Arc<Pool>>,
 }
@@ -221,7 +223,7 @@ impl Registry {
         let before = self.snapshot();
         inner.adopt(Arc::new(config), uptime());
         self.publish(&mut inner);
-        self.tell_changes(&before, Reason::WeightChanged);
+        self.tell_changes(&before);
         let lines = changes.iter().map(ToString::to_string).collect();
         self.events.emit(EventKind::Config { lines, adopted: true }, Reason::Finished);
         changes
@@ -329,11 +331,10 @@ impl Registry {
 
     /// Takes the answer for a name that targets are known by. An empty answer marks them unresolved.
     pub fn resolved(&self, host: &str, addresses: Vec<IpAddr>) {
-        let mut inner = self.lock_settled();
+        let mut inner = self.lock();
         if inner.addresses.get(host).is_some_and(|known| **known == *addresses) {
             return;
         }
-        let before = self.snapshot();
         inner.addresses.insert(Arc::from(host), Arc::from(addresses));
         let concerns =
             |address: &TargetAddr| matches!(address, TargetAddr::Name { host: h, .. } if **h == *host);
@@ -341,10 +342,17 @@ impl Registry {
             let emergency = state.emergency.as_ref().is_some_and(|(address, _)| concerns(address));
             if emergency || state.members.keys().any(concerns) {
                 state.built = None;
+                state.moved = true;
             }
         }
-        self.publish(&mut inner);
-        self.tell_changes(&before, Reason::Resolved);
+        if self.flush_when_due(&mut inner, uptime()).is_some() {
+            self.deferred.notify_one();
+        }
+    }
+
+    /// Publishes what waits for its turn.
+    pub fn settle(&self) {
+        drop(self.lock_settled());
     }
 
     /// What the name resolved to last.
@@ -367,7 +375,7 @@ impl Registry {
         let before = self.snapshot();
         inner.adopt(Arc::new(config), uptime());
         self.publish(inner);
-        self.tell_changes(&before, Reason::WeightChanged);
+        self.tell_changes(&before);
     }
 
     /// Locks for a change that is told by what is published before and after it: so what is pending goes first.
@@ -378,12 +386,10 @@ impl Registry {
     }
 
     pub(crate) fn publish(&self, inner: &mut Inner) {
-        let begun = Instant::now();
         let snapshot = build_snapshot(inner);
         let generation = snapshot.generation;
         self.published.swap(snapshot);
         self.changes.send_replace(generation);
-        inner.throttle.spent(begun.elapsed(), uptime());
     }
 }
 
@@ -449,6 +455,7 @@ impl Inner {
             health: PoolHealth::new(health_policy(config)),
             lives: IdMap::default(),
             pending: Pending::new(),
+            moved: false,
             built: None,
         }
     }

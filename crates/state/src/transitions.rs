@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evenkeel_base::{IdMap, PoolName, Reason, TargetId};
 use evenkeel_health::{State, Transition};
 
 use crate::events::EventKind;
 use crate::pool::Pool;
-use crate::registry::{Inner, PoolState, Registry};
+use crate::registry::{Inner, PoolState, Registry, uptime};
 use crate::snapshot::Snapshot;
 use crate::target::{Standing, Target};
 
@@ -18,6 +18,10 @@ use crate::target::{Standing, Target};
 pub(crate) type Pending = BTreeMap<TargetId, Transition<TargetId>>;
 
 impl PoolState {
+    fn is_pending(&self) -> bool {
+        self.moved || !self.pending.is_empty()
+    }
+
     /// Notes what the brain has decided; it is published with the next snapshot.
     pub(crate) fn note(&mut self, transition: Transition<TargetId>) {
         // After an ejection the streak starts anew: the failures that led to it are paid for.
@@ -35,7 +39,7 @@ impl PoolState {
 impl Registry {
     /// Publishes what is pending, if it is time to; else says when it will be.
     pub(crate) fn flush_when_due(&self, inner: &mut Inner, now: Duration) -> Option<Duration> {
-        if inner.pools.values().all(|state| state.pending.is_empty()) {
+        if !inner.pools.values().any(PoolState::is_pending) {
             return None;
         }
         let due = inner.throttle.next();
@@ -48,29 +52,41 @@ impl Registry {
 
     /// Publishes what is pending, and tells it.
     pub(crate) fn flush(&self, inner: &mut Inner) {
-        let pending = inner.pools.iter_mut().filter(|(_, state)| !state.pending.is_empty());
-        let pending: Vec<_> =
-            pending.map(|(name, state)| (name.clone(), std::mem::take(&mut state.pending))).collect();
+        let pending = inner.pools.iter_mut().filter(|(_, state)| state.is_pending());
+        let pending: Vec<_> = pending
+            .map(|(name, state)| {
+                state.moved = false;
+                (name.clone(), std::mem::take(&mut state.pending))
+            })
+            .collect();
         if pending.is_empty() {
             return;
         }
+        let begun = Instant::now();
         let before = self.snapshot();
         self.publish(inner);
         let after = self.snapshot();
         for (pool, transitions) in pending {
             let old = before.pools.get(&pool).map(|pool| standings(pool.targets.iter())).unwrap_or_default();
             for target in after.pools.get(&pool).iter().flat_map(|pool| &pool.targets) {
-                let Some(transition) = transitions.get(&target.id) else { continue };
-                // The first verdict changes no standing, yet it is one: tell it.
-                let first = matches!(transition.from, State::Unknown);
-                let from = if first { Some("unknown") } else { old.get(&target.id).map(|s| s.as_str()) };
-                self.tell(&pool, target, from, Some(target.standing().as_str()), transition.reason);
+                let seen = target.standing();
+                let known = old.get(&target.id);
+                if let Some(transition) = transitions.get(&target.id) {
+                    // The first verdict changes no standing, yet it is one: tell it.
+                    let first = matches!(transition.from, State::Unknown);
+                    let from = if first { Some("unknown") } else { known.map(|known| known.as_str()) };
+                    self.tell(&pool, target, from, Some(seen.as_str()), transition.reason);
+                } else if let Some(known) = known.filter(|known| **known != seen && !target.emergency) {
+                    let reason = reason_of(*known, seen, Reason::Resolved);
+                    self.tell(&pool, target, Some(known.as_str()), Some(seen.as_str()), reason);
+                }
             }
         }
+        inner.throttle.spent(begun.elapsed(), uptime());
     }
 
     /// Tells which regular members came, went, and stand otherwise since then.
-    pub(crate) fn tell_changes(&self, before: &Snapshot, otherwise: Reason) {
+    pub(crate) fn tell_changes(&self, before: &Snapshot) {
         let snapshot = self.snapshot();
         let (gone, new) = (changed_pools(before, &snapshot), changed_pools(&snapshot, before));
         let old = standings(gone.iter().flat_map(|pool| members(pool)));
@@ -86,7 +102,7 @@ impl Registry {
                 match old.get(&target.id) {
                     Some(known) if *known == seen => {}
                     Some(known) => {
-                        let reason = reason_of(*known, seen, otherwise);
+                        let reason = reason_of(*known, seen, Reason::WeightChanged);
                         self.tell(pool.name(), target, Some(known.as_str()), Some(seen.as_str()), reason);
                     }
                     None => self.tell(pool.name(), target, None, Some(seen.as_str()), Reason::Added),
