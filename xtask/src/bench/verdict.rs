@@ -45,6 +45,8 @@ fn judge(row: &Row, aim: Aim, entries: &[Entry]) -> String {
     match found {
         None => format!("not judged: {aim}"),
         Some(found) if found <= bound => format!("met: {aim}: {found:.2}"),
+        // A hair's breadth is not to look like a mistake.
+        Some(found) if format!("{found:.2}") == format!("{bound:.2}") => format!("MISSED: {aim}: {found:.4}"),
         Some(found) => format!("MISSED: {aim}: {found:.2}"),
     }
 }
