@@ -46,10 +46,10 @@ const BODY: usize = 128;
 /// Multiples of saturation offered against limits.
 const OVERLOADS: [u64; 3] = [2, 5, 10];
 
-/// What the limits are under overload, and what stands behind them: 64 requests at once, each 20 ms, are 3,200 a
+/// What the limits are under overload, and what stands behind them: 64 requests at once, each 40 ms, are 1,600 a
 /// second whatever the machine, so that ten times as much can be offered from one core.
 const LIMITS: Limits =
-    Limits { connections: 600, at_once: 64, pending: 64, delay: Duration::from_millis(20) };
+    Limits { connections: 600, at_once: 64, pending: 64, delay: Duration::from_millis(40) };
 /// Clients that offer it: all are admitted.
 const OVERLOAD_CLIENTS: u32 = 512;
 /// Clients of the flood: half of them are admitted.
