@@ -36,8 +36,8 @@ pub(crate) fn start(process: &Arc<Process>) {
     match notify::recommended_watcher(notice) {
         Ok(watcher) => {
             let mut watch = Watch { path, watcher, folders, failed: BTreeSet::new() };
-            watch.renew();
-            tokio::spawn(follow(Arc::clone(process), watch, receiver));
+            let seen = watch.renew();
+            tokio::spawn(follow(Arc::clone(process), watch, seen, receiver));
         }
         Err(error) => complain(&path, &error),
     }
@@ -78,16 +78,21 @@ struct Watch {
 }
 
 impl Watch {
-    /// Watches what there is to watch now.
-    fn renew(&mut self) {
-        for _ in 0..MOST_LOOKS {
-            let wanted = wanted(&self.path);
-            let is_settled = *lock(&self.folders) == wanted;
+    /// Watches what there is to watch now, and gives the texts of the file and of what it includes. Last of all, so that
+    /// what comes while they are read is not missed.
+    fn renew(&mut self) -> Vec<Option<Vec<u8>>> {
+        let mut looks = 0;
+        loop {
+            let included = included_by(&self.path);
+            let wanted = wanted(&self.path, included.folders);
             let old = lock(&self.folders).clone();
             self.watch(&old, &wanted);
+            let is_settled = old == wanted;
             *lock(&self.folders) = wanted;
-            if is_settled {
-                return;
+            looks += 1;
+            if is_settled || looks == MOST_LOOKS {
+                let files = std::iter::once(self.path.clone()).chain(included.files);
+                return files.map(|file| std::fs::read(file).ok()).collect();
             }
         }
     }
@@ -128,10 +133,10 @@ fn lock(folders: &Mutex<Folders>) -> MutexGuard<'_, Folders> {
 }
 
 /// The folders of the configuration; in place of one that is not there, the nearest one above it, which will see it come.
-fn wanted(path: &Path) -> Folders {
+fn wanted(path: &Path, included: Vec<PathBuf>) -> Folders {
     let mut wanted = Folders::new();
     let own = path.parent().map(Path::to_owned).unwrap_or_default();
-    for folder in included_by(path).folders.into_iter().chain([own]) {
+    for folder in included.into_iter().chain([own]) {
         let mut awaited = None;
         for above in folder.ancestors() {
             let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
@@ -153,8 +158,12 @@ fn real(folder: &Path) -> Option<(PathBuf, (u64, u64))> {
     Some((folder.canonicalize().ok()?, (metadata.dev(), metadata.ino())))
 }
 
-async fn follow(process: Arc<Process>, mut watch: Watch, mut changes: mpsc::Receiver<()>) {
-    let mut seen = fingerprint(&watch.path);
+async fn follow(
+    process: Arc<Process>,
+    mut watch: Watch,
+    mut seen: Vec<Option<Vec<u8>>>,
+    mut changes: mpsc::Receiver<()>,
+) {
     while changes.recv().await.is_some() {
         for _ in 0..MOST_SETTLING {
             tokio::time::sleep(SETTLED).await;
@@ -162,21 +171,13 @@ async fn follow(process: Arc<Process>, mut watch: Watch, mut changes: mpsc::Rece
                 break;
             }
         }
-        // First, so that what comes while the files are read is not missed.
-        watch.renew();
         // Something else in the folder may have changed.
-        let now = fingerprint(&watch.path);
+        let now = watch.renew();
         if now != seen {
             seen = now;
             let _ = process.reload().await;
         }
     }
-}
-
-/// The texts of the file and of what it includes.
-fn fingerprint(path: &Path) -> Vec<Option<Vec<u8>>> {
-    let files = std::iter::once(path.to_owned()).chain(included_by(path).files);
-    files.map(|file| std::fs::read(file).ok()).collect()
 }
 
 #[cfg(test)]
@@ -193,7 +194,8 @@ mod tests {
         std::fs::create_dir(&busy).unwrap();
         let include = format!("include = [\"{}/site/conf.d/*.toml\", \"*.toml\"]\n", busy.display());
         std::fs::write(etc.join("evenkeel.toml"), include).unwrap();
-        let folders = wanted(&etc.join("evenkeel.toml"));
+        let path = etc.join("evenkeel.toml");
+        let folders = wanted(&path, included_by(&path).folders);
         assert_eq!(folders.keys().collect::<Vec<_>>(), [&busy, &etc]);
         for path in [etc.join("new.toml"), busy.join("site"), etc.clone(), busy.clone()] {
             assert!(concerns(&folders, std::slice::from_ref(&path)), "{}", path.display());

@@ -38,6 +38,14 @@ impl Counter {
     }
 }
 
+/// What has been begun and not ended.
+#[inline]
+pub(crate) fn in_flight(begun: &Counter, ended: &Counter) -> u64 {
+    // `ended` first: read the other way round, one could end in between and the difference wrap.
+    let ended = ended.read();
+    begun.read().saturating_sub(ended)
+}
+
 /// Upper limits of the latency buckets, in microseconds; one more bucket takes what lies beyond.
 pub const BUCKET_LIMITS_US: [u64; 20] = [
     50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 102_400, 204_800, 409_600, 819_200,
@@ -137,11 +145,8 @@ impl Totals {
     pub fn of<'c>(cells: impl IntoIterator<Item = &'c TargetCell>) -> Self {
         let mut sum = Self::default();
         for cell in cells {
-            // `ended` first: read the other way round, a lease could end in between and the difference wrap.
-            let ended = cell.ended.read();
-            let started = cell.started.read();
-            sum.started += started;
-            sum.in_flight += started.saturating_sub(ended);
+            sum.started += cell.started.read();
+            sum.in_flight += in_flight(&cell.started, &cell.ended);
             sum.connect_errors += cell.connect_errors.read();
             sum.connects += cell.connects.read();
             sum.reused += cell.reused.read();

@@ -9,7 +9,7 @@ use evenkeel_base::{IdMap, PoolName, TargetId, WorkerId};
 use evenkeel_health::RetryBudget;
 use tokio::sync::{Notify, mpsc};
 
-use crate::cells::{Padded, PoolCell};
+use crate::cells::{Padded, PoolCell, in_flight};
 use crate::clients::ClientTables;
 use crate::registry::Signal;
 use crate::target::{Standing, Target, TargetLive};
@@ -139,12 +139,7 @@ impl PoolLive {
 
     /// Leases held now, on all targets.
     pub(crate) fn in_flight(&self) -> u64 {
-        let of = |cell: &Padded<PoolCell>| {
-            // In this order, so that a lease that ends in between does not count as less than none.
-            let ended = cell.ended.read();
-            cell.started.read().saturating_sub(ended)
-        };
-        self.cells.iter().map(of).sum()
+        self.cells.iter().map(|cell| in_flight(&cell.started, &cell.ended)).sum()
     }
 
     /// Says that this version of the pool is published: whoever waits by an older one looks it up again.

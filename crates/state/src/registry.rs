@@ -306,9 +306,7 @@ impl Registry {
                 state.note(transition);
             }
         }
-        if self.flush_when_due(&mut inner, now).is_some() {
-            self.deferred.notify_one();
-        }
+        self.flush_soon(&mut inner);
     }
 
     /// Lets time pass: ejections end, and what had to wait is published. Returns when to call again, at the latest,
@@ -345,9 +343,7 @@ impl Registry {
                 state.moved = true;
             }
         }
-        if self.flush_when_due(&mut inner, uptime()).is_some() {
-            self.deferred.notify_one();
-        }
+        self.flush_soon(&mut inner);
     }
 
     /// Publishes what waits for its turn.
@@ -376,6 +372,13 @@ impl Registry {
         inner.adopt(Arc::new(config), uptime());
         self.publish(inner);
         self.tell_changes(&before);
+    }
+
+    /// Publishes what is pending at once, or has [`Registry::poll`] do it when it is time.
+    fn flush_soon(&self, inner: &mut Inner) {
+        if self.flush_when_due(inner, uptime()).is_some() {
+            self.deferred.notify_one();
+        }
     }
 
     /// Locks for a change that is told by what is published before and after it: so what is pending goes first.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use evenkeel_base::{Reason, TargetAddr, TargetId, Weight, WorkerId};
 use evenkeel_health::State;
 
-use crate::cells::{Padded, TargetCell, Totals};
+use crate::cells::{Padded, TargetCell, Totals, in_flight};
 
 /// What an operator wants of a target, apart from its health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,11 +170,7 @@ impl TargetLive {
 
     /// Leases held now.
     pub fn in_flight(&self) -> u32 {
-        let mut sum = 0;
-        for cell in &self.cells {
-            let ended = cell.ended.read();
-            sum += cell.started.read().saturating_sub(ended);
-        }
+        let sum: u64 = self.cells.iter().map(|cell| in_flight(&cell.started, &cell.ended)).sum();
         u32::try_from(sum).unwrap_or(u32::MAX)
     }
 
